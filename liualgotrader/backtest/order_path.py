@@ -99,7 +99,6 @@ class OrderPath:
         self._newest: dict[str, Write] = {}  # of each order that something has happened to in this session
         self._orders: dict[str, Row] = {}  # those of the sessions before
         self._updates: deque[BrokerUpdate] = deque()  # of the exchange, that the desk has not heard
-        self._submitting = False
         self._cash = self._reported = record.first_equity  # dollars; and the equity that desk and strategies know
         self._weighed_at = 0  # when the equity was compared with it
         self._held: dict[str, float] = {}  # signed shares
@@ -136,9 +135,7 @@ class OrderPath:
             self.settle()
 
     def hear(self, event: str, order: ExchangeOrder, execution: Execution | None) -> None:
-        """Take in what happens to an order at the exchange; of one that is being submitted the answer says it."""
-        if self._submitting:
-            return
+        """Take in what happens to an order at the exchange."""
         exchange = self.exchange
         if execution is None:
             self._updates.append(BrokerUpdate(event, order_now(order, exchange.legs(order)), exchange.now))
@@ -210,13 +207,10 @@ class OrderPath:
     def _sent(self, intent: OrderIntent) -> Answer:
         """Let an order arrive, and return the answer, which says what the updates of its way there would."""
         exchange, name = self.exchange, intent.client_order_id
-        self._submitting = True
         try:
             order = exchange.place(ACCOUNT, order_request(intent), self.now)
         except BrokerRefused as refused:
             return Answer(BrokerRequest.SUBMIT, name, Outcome.DECLINED, None, str(refused), refused.code)
-        finally:
-            self._submitting = False
         return Answer(BrokerRequest.SUBMIT, name, Outcome.ACCEPTED, order_now(order, exchange.legs(order)))
 
     def _snapshot(self, since: int) -> BrokerSnapshot:

@@ -57,6 +57,8 @@ class AdmissionChecks:
             if is_day_trade and is_poor and len(recent) >= PATTERN_TRADES:
                 raise Refusal.forbidden("trade denied due to pattern day trading protection", code=40310100)
         self._check_wash(account, terms, instead_of)
+        if not opening and terms.quantity is not None:  # it reserves nothing that needs a price
+            return Admission(opening, 0, collar_of(terms))
         collar = collar_of(terms)
         per_share = self._check_price(terms, collar, opening=opening)
         if opening:
@@ -108,9 +110,10 @@ class AdmissionChecks:
         """Return whether the order opens (or adds); one that would do both is refused."""
         position = account.ledger.quantity(terms.symbol)
         opening = position * terms.sign >= 0
-        intent = f"{'buy' if terms.sign > 0 else 'sell'}_to_{'open' if opening else 'close'}"
-        if terms.intent is not None and terms.intent != intent:
-            raise Refusal.invalid(f"position intent mismatch, inferred: {intent}, specified: {terms.intent}")
+        if terms.intent is not None:
+            intent = f"{'buy' if terms.sign > 0 else 'sell'}_to_{'open' if opening else 'close'}"
+            if terms.intent != intent:
+                raise Refusal.invalid(f"position intent mismatch, inferred: {intent}, specified: {terms.intent}")
         if instead_of is None and terms.order_class == "oco" and opening:
             raise Refusal.invalid("oco orders must be exit orders")
         if instead_of is None and terms.order_class in ("bracket", "oto") and not opening:
@@ -190,8 +193,6 @@ class AdmissionChecks:
             per_share = max((p for p in (limit, floor) if p is not None), default=None)
         else:
             per_share = limit if limit is not None else self._reference(symbol, terms.sign)
-        if per_share is None and not opening and terms.quantity is not None:
-            return 0  # nothing is reserved, so nothing needs a price
         if per_share is None:
             raise Refusal.invalid(f'no market price is available for asset "{symbol}"')
         return per_share

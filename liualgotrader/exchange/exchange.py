@@ -72,6 +72,8 @@ class Exchange:
         self._quotes = self._venue.quotes
         self._trades = self._venue.trades
         self._markets = self._venue.markets
+        self.watched: Collection[str] = self._markets.keys()
+        """The symbols in which orders work, or will: the bars of others change nothing."""
 
     # --- accounts
 
@@ -103,11 +105,20 @@ class Exchange:
     def place(self, account_id: str, request: OrderRequest, now: int) -> ExchangeOrder:
         """Do the same and return the exchange's own order, which changes later.
 
-        Where orders match on no arrival and there is no latency, it has arrived.
+        Where orders match on no arrival and there is no latency, it has arrived. The answer says what has happened to
+        it meanwhile: a listener does not hear of that.
         """
-        account = self._venue.find_account(account_id)
-        self._timeline.run(now, before_requests=True)
-        return self._requests.submit(account, request)
+        venue = self._venue
+        account = venue.find_account(account_id)
+        if self._heap and self._heap[0][0] <= now:
+            self._timeline.run(now, before_requests=True)
+        elif now > venue.now:
+            venue.now = now
+        venue.listening = False
+        try:
+            return self._requests.submit(account, request)
+        finally:
+            venue.listening = True
 
     def legs(self, order: ExchangeOrder) -> list[ExchangeOrder]:
         """Return the exits of an order, the exchange's own."""
@@ -163,23 +174,19 @@ class Exchange:
         """The market time that it has come to, ns UTC."""
         return self._venue.now
 
-    @property
-    def watched(self) -> Collection[str]:
-        """The symbols in which orders work, or will: the bars of others change nothing."""
-        return self._markets.keys()
-
     def on_bars(self, bars: Sequence[Bar]) -> None:
         """Let bars of one interval pass: their opens, then what lies between open and close (see matching.py).
 
         What came in by `opened_at` takes part. Everything inside the bars happens a microsecond before they close.
         """
-        self._timeline.run(bars[0].opened_at)
+        self._pass_time(bars[0].opened_at)
         passing = [(self._markets[bar.symbol], bar) for bar in bars if bar.symbol in self._markets]
         for market, bar in passing:
             self._matcher.open_bar(market, bar)
-        self._timeline.run(bars[0].closed_at - MICROSECOND)
+        self._pass_time(bars[0].closed_at - MICROSECOND)
         for market, bar in passing:
-            self._matcher.cross_bar(market, bar)
+            if market.symbol in self._markets:  # else all its orders have traded at the open
+                self._matcher.cross_bar(market, bar)
 
     def close_bars(self, bars: Sequence[Bar]) -> None:
         """Let market orders that came in while these bars passed trade at their closes, as day trading ends in a day's bar."""
@@ -201,7 +208,7 @@ class Exchange:
         """Go to the next trading day: splits, dividends, last equity; gtc orders stay."""
         venue = self._venue
         self._timeline.run(max(venue.now, venue.session.post_closes_at))
-        venue.session = session
+        venue.session, venue.day = session, session.day
         venue.session_number += 1
         venue.halted.clear()
         venue.resumed.clear()

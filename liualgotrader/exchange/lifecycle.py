@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.exchange_values import Execution
 from liualgotrader.exchange.fees import NoFees
-from liualgotrader.exchange.fills import Offer
 from liualgotrader.exchange.units import CENT_VALUE, dollars, price, shares
 from liualgotrader.exchange.venue import ExchangeVenue
 
@@ -25,20 +24,21 @@ class Lifecycle:
 
     # --- executions
 
-    def execute(self, order: ExchangeOrder, offer: Offer, *, synthetic: bool = False) -> None:
+    def execute(self, order: ExchangeOrder, at_price: int, quantity: int, *, synthetic: bool = False) -> None:
         """Book an execution: order, position, cash, siblings, activity; then emit the updates."""
-        venue, at_price, quantity = self._venue, offer.price, offer.quantity
+        venue = self._venue
         account = venue.accounts[order.account_id]
         ledger = account.ledger
-        done = order.wanted(at_price, spent=quantity, spent_value=quantity * at_price) == 0
-        if done and (sibling := venue.orders.get(order.sibling_id or "")):
+        left = order.wanted(at_price, spent=quantity, spent_value=quantity * at_price)
+        done = left == 0
+        if done and order.sibling_id and (sibling := venue.orders.get(order.sibling_id)):
             self.refuse_replacement(sibling)
         order.filled += quantity
         order.filled_value += quantity * at_price
         side, filled, fees = order.side, shares(order.filled), venue.rules.fees
         fee = 0
         if not isinstance(fees, NoFees):
-            total = fees.total(side, filled, dollars(order.filled_value), venue.session.day)
+            total = fees.total(side, filled, dollars(order.filled_value), venue.day)
             fee = max(int(total * 100) * CENT_VALUE - order.fee, 0)  # rates may have fallen since the order began
         order.fee += fee
         position = ledger.book(order.symbol, order.sign * quantity, at_price, fee, venue.session_number)
@@ -65,7 +65,7 @@ class Lifecycle:
             fee=dollars(fee),
             at=venue.now,
             cumulative_quantity=filled,
-            leaves_quantity=shares(0 if done else order.wanted(at_price)),
+            leaves_quantity=shares(left),
             position_quantity=shares(position),
             order_status="filled" if done else "partially_filled",
             synthetic=synthetic,

@@ -10,6 +10,7 @@ from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.units import price_of, size_of
 
 NO_LIMIT = 1 << 62
+AUCTIONS = ("opg", "cls")
 SYNTHETIC = 1  # flag of a Quote that we made from the last trade
 
 
@@ -36,7 +37,7 @@ class MarketBook:
         "touch",
     )
 
-    def __init__(self, symbol: str, quote: Quote | None) -> None:
+    def __init__(self, symbol: str) -> None:
         self.symbol = symbol
         self.quote_at = 0
         self.synthetic = self.extended_only = False  # made from the last trade; outside the regular session
@@ -45,8 +46,6 @@ class MarketBook:
         self.stops: list[ExchangeOrder] = []
         self.auctions: list[ExchangeOrder] = []
         self.bar_left: int | None = None  # of the bar that passes now: what our orders may still take; None: any
-        if quote is not None:
-            self.take_quote(quote)
 
     def take_quote(self, quote: Quote) -> None:
         """Take a new quote; a side whose price and size are repeated keeps what was taken of it."""
@@ -73,7 +72,7 @@ class MarketBook:
 
     def add(self, order: ExchangeOrder) -> None:
         """Let the order work: by price, then by the time it began to work, then by client order id."""
-        if order.is_auction:
+        if order.time_in_force in AUCTIONS:
             insort(self.auctions, order, key=_by_time)
         elif order.is_dormant_stop:
             insort(self.stops, order, key=_by_time)
@@ -93,11 +92,6 @@ class MarketBook:
         for order in (*self.book[1], *self.book[-1]):
             if order.is_open and (order.extended or not self.extended_only):
                 yield order
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing here needs the next event: no order, and nothing taken of the quote."""
-        return not (self.book[1] or self.book[-1] or self.stops or self.auctions or self.taken[0] or self.taken[1])
 
 
 def _by_time(order: ExchangeOrder) -> tuple[int, str, str]:

@@ -8,7 +8,7 @@ from liualgotrader.common.events import Bar, Counts, Quote, TradeTick
 from liualgotrader.exchange.exchange_order import ExchangeOrder, stop_of_trail
 from liualgotrader.exchange.fills import FillModel, Offer, reached
 from liualgotrader.exchange.lifecycle import Lifecycle
-from liualgotrader.exchange.market import MarketBook
+from liualgotrader.exchange.market import AUCTIONS, MarketBook
 from liualgotrader.exchange.rules import Phase
 from liualgotrader.exchange.units import price_of, size_of
 from liualgotrader.exchange.venue import ExchangeVenue
@@ -26,6 +26,7 @@ class Matcher:
         self._fills = fills
         self._elects_by_quote = fills.elects_by_quote
         self._slippage = Fraction(venue.rules.slippage_bps) / 10_000
+        self._slips = bool(self._slippage)
 
     def begin_work(self, order: ExchangeOrder) -> None:
         """Let an order work from now on: `new`, then at once whatever the standing quote gives it."""
@@ -44,13 +45,13 @@ class Matcher:
         if venue.rules.match_on_arrival:
             self._meet(order, market)
             self._drain()
-        elif order.time_in_force not in ("ioc", "fok"):
+            venue.forget_if_idle(market)
+        elif order.match_limit is not None and order.time_in_force not in ("ioc", "fok"):
             self._fills.rest(order, market)
-        self._forget_if_idle(market)
 
     def _meet(self, order: ExchangeOrder, market: MarketBook) -> None:
         """Offer the standing quote to one order that has just begun to work."""
-        if order.is_auction:
+        if order.time_in_force in AUCTIONS:
             return
         if self.is_tradable(market) and (order.extended or not market.extended_only):
             if order.is_dormant_stop and self._elects_by_quote and self._fills.elects(order, market, None):
@@ -99,7 +100,7 @@ class Matcher:
         outside = max(market.touch[0] - price, price - market.touch[1])
         is_bad = outside > price * self._venue.rules.print_tolerance
         if is_bad or not self.is_tradable(market):
-            self._forget_if_idle(market)
+            self._venue.forget_if_idle(market)
             return
         for order, offer in self._fills.at_print(market, price, size_of(trade.size)):
             self._execute(order, offer, market)
@@ -117,7 +118,7 @@ class Matcher:
                 if order.is_open and order.time_in_force in ("ioc", "fok"):
                     self._rest_or_cancel(order, market)
             self._drain()
-        self._forget_if_idle(market)
+        self._venue.forget_if_idle(market)
 
     def _stops(self, market: MarketBook, printed: int | None) -> None:
         for order in tuple(market.stops):
@@ -156,14 +157,13 @@ class Matcher:
         """Execute what the order still wants and may have, and return how much that was."""
         if not order.is_open:
             return 0
-        if self._slippage and order.limit is None:
-            offer = Offer(self._slipped(order, offer.price), offer.quantity)
-        quantity = min(offer.quantity, order.wanted(offer.price))
+        price = self._slipped(order, offer.price) if self._slips and order.limit is None else offer.price
+        quantity = min(offer.quantity, order.wanted(price))
         sells_by_value = order.notional is not None and not order.opening
         if sells_by_value:  # what a price buys may be more than there is
             quantity = min(quantity, self._venue.closable(order))
         if quantity > 0:
-            self._lifecycle.execute(order, Offer(offer.price, quantity), synthetic=market.synthetic)
+            self._lifecycle.execute(order, price, quantity, synthetic=market.synthetic)
         if sells_by_value and order.is_open and not self._venue.closable(order):
             self._lifecycle.end(order, "canceled", "nothing is left to close")
         return quantity
@@ -182,16 +182,18 @@ class Matcher:
         market.bar_left = None if part is None else size_of(bar.volume) * part[0] // part[1]
         if market.auctions:
             self._cross(market, "opg", price)
-        for order in tuple(market.stops):
-            if reached(order, price):
-                self._elect(order, market)
-        self._follow(market, price)
+        if market.stops:
+            for order in tuple(market.stops):
+                if reached(order, price):
+                    self._elect(order, market)
+            self._follow(market, price)
         for order in market.resting():
             if order.accepts(price):
                 self._trade_in_bar(order, price, market)
-            if order.is_open and order.time_in_force in ("ioc", "fok"):
+            if order.time_in_force in ("ioc", "fok") and order.is_open:
                 self._rest_or_cancel(order, market)
         self._drain()
+        self._venue.forget_if_idle(market)
 
     def cross_bar(self, market: MarketBook, bar: Bar) -> None:
         """Trade what a bar meets between its open and its close, on the worst path for our orders.
@@ -222,14 +224,14 @@ class Matcher:
                 self._stop_in_bar(order, close, market)
         if market.auctions and bar.closed_at == self._venue.session.closes_at:
             self._cross(market, "cls", close)
-        self._forget_if_idle(market)
+        self._venue.forget_if_idle(market)
 
     def close_bar(self, market: MarketBook, bar: Bar) -> None:
         """Trade at the close of a bar the market orders that came in since its open."""
         for order in market.resting():
             if order.match_limit is None and order.working_at > bar.opened_at:
                 self._trade_in_bar(order, price_of(bar.close), market)
-        self._forget_if_idle(market)
+        self._venue.forget_if_idle(market)
 
     def _stop_in_bar(self, order: ExchangeOrder, extreme: int, market: MarketBook) -> None:
         """Elect a stop that an extreme of the bar reaches; it trades at its own price."""
@@ -241,7 +243,7 @@ class Matcher:
 
     def _trade_in_bar(self, order: ExchangeOrder, price: int, market: MarketBook) -> None:
         wanted, left = order.wanted(price), market.bar_left
-        most = wanted if left is None else order.lot(min(wanted, left))
+        most = wanted if left is None or left >= wanted else order.lot(left)
         if most and not (order.time_in_force == "fok" and most < wanted):
             done = self._execute(order, Offer(price, most), market)
             market.bar_left = None if left is None else left - done
@@ -258,10 +260,6 @@ class Matcher:
         if venue.rules.max_quote_age_ns:
             oldest = max(oldest, venue.now - venue.rules.max_quote_age_ns)
         return market.quote_at >= oldest
-
-    def _forget_if_idle(self, market: MarketBook) -> None:
-        if market.is_idle:
-            self._venue.markets.pop(market.symbol, None)
 
     # --- auctions
 
@@ -289,12 +287,12 @@ class Matcher:
             is_close = time_in_force == "cls" and trade is not None and trade.at >= venue.session.opens_at
             price = price_of(trade.price) if trade is not None and is_close else None
             self._cross(market, time_in_force, None if market.symbol in venue.halted else price)
-            self._forget_if_idle(market)
+            self._venue.forget_if_idle(market)
 
     def _cross(self, market: MarketBook, time_in_force: str, price: int | None) -> None:
         """Fill all auction orders whole at one price; cancel those that do not accept it."""
         for order in [o for o in market.auctions if o.time_in_force == time_in_force]:
             if price is not None and order.accepts(price):
-                self._lifecycle.execute(order, Offer(price, order.wanted(price)))
+                self._lifecycle.execute(order, price, order.wanted(price))
             else:
                 self._lifecycle.end(order, "canceled", "the auction did not reach its price")

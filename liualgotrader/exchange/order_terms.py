@@ -32,7 +32,7 @@ LONGEST_ID = 128
 LARGEST = 1_000_000_000  # of any price, quantity or notional
 
 
-class OrderTerms(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class OrderTerms(msgspec.Struct, frozen=True, gc=False):
     """An order request in the exchange's integers, well formed."""
 
     symbol: str
@@ -46,7 +46,7 @@ class OrderTerms(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     stop: int | None = None
     trail: int | None = None
     trail_percent: Decimal | None = None
-    extended: bool
+    extended: bool = False
     target_limit: int | None = None
     protection_stop: int | None = None
     protection_limit: int | None = None
@@ -61,13 +61,28 @@ class OrderTerms(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def read(request: OrderRequest, asset: AssetTerms | None, rules: Rules) -> OrderTerms:
     """Return the request in integers. Raises `Refusal`: 422 for what is wrong in itself."""
     _check_fields(request)
-    _check_prices(request)
-    _check_class(request)
-    _check_combination(request, rules)
+    quantity = request.quantity
+    is_plain = (
+        request.type == "market"
+        and request.time_in_force in ("day", "gtc")
+        and request.order_class in (None, "simple")
+        and request.limit_price is request.stop_price is request.trail_price is request.trail_percent is None
+        and request.take_profit_limit is request.stop_loss_stop is request.stop_loss_limit is None
+        and not request.extended_hours
+        and (quantity is not None and quantity.same_quantum(ONE))
+    )
+    if not is_plain:
+        _check_prices(request)
+        _check_class(request)
+        _check_combination(request, rules)
     if asset is None:
         raise Refusal.invalid(f'asset "{request.symbol}" not found')
     if not asset.tradable:
         raise Refusal.invalid(f'asset "{request.symbol}" is not active')
+    sign = 1 if request.side == "buy" else -1
+    if is_plain and quantity is not None:
+        shares, word = int(quantity) * SHARE, request.position_intent
+        return OrderTerms(request.symbol, sign, "market", request.time_in_force, "simple", shares, intent=word)
     trail = request.trail_price
     if trail is not None and trail.scaleb(4) % 1:
         raise _sub_penny("trail_price", trail)
@@ -75,11 +90,11 @@ def read(request: OrderRequest, asset: AssetTerms | None, rules: Rules) -> Order
     loss_stop, loss_limit = request.stop_loss_stop, request.stop_loss_limit
     terms = OrderTerms(
         symbol=request.symbol,
-        sign=1 if request.side == "buy" else -1,
+        sign=sign,
         type=request.type,
         time_in_force=request.time_in_force,
         order_class=request.order_class or "simple",
-        quantity=None if request.quantity is None else int(request.quantity.scaleb(9)),
+        quantity=None if quantity is None else int(quantity.scaleb(9)),
         notional=None if request.notional is None else value_units(request.notional),
         trail=None if trail is None else int(trail.scaleb(6)),
         trail_percent=request.trail_percent,

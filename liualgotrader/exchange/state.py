@@ -124,7 +124,7 @@ def load(data: bytes, venue: ExchangeVenue, timeline: Timeline) -> None:
     _refill(timeline.waiting, dict.fromkeys(state.waiting))
     venue.markets.clear()
     for symbol, seen in state.watched.items():
-        market = venue.markets[symbol] = MarketBook(symbol, None)
+        market = venue.markets[symbol] = MarketBook(symbol)
         market.quote_at, market.synthetic = seen.quote_at, seen.synthetic
         market.touch, market.shown, market.taken = list(seen.touch), list(seen.shown), list(seen.taken)
         market.extended_only = venue.phase is not Phase.REGULAR

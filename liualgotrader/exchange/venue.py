@@ -77,7 +77,8 @@ class ExchangeVenue:
         self._id_prefix = hashlib.sha1(_NAMESPACE + f"{seed}:".encode(), usedforsecurity=False)
         self._closes = closes
         self._listener = listener
-        self.session = session
+        self.listening = listener is not None
+        self.session, self.day = session, session.day
         self.session_number = 1
         self.now = 0
         self.phase = session.phase(0)  # of the day, now
@@ -88,6 +89,7 @@ class ExchangeVenue:
         self.accounts: dict[str, TradedAccount] = {}
         self.orders: dict[str, ExchangeOrder] = {}
         self.markets: dict[str, MarketBook] = {}  # of symbols that need each event
+        self.idle: dict[str, MarketBook] = {}  # of symbols that needed them before
         self.updates: list[Update] = []
 
     # --- questions
@@ -118,9 +120,19 @@ class ExchangeVenue:
         """Return the symbol's market, watched from now on."""
         market = self.markets.get(symbol)
         if market is None:
-            market = self.markets[symbol] = MarketBook(symbol, self.quote(symbol))
+            market = self.idle.pop(symbol, None) or MarketBook(symbol)
+            self.markets[symbol], market.bar_left = market, None
+            if (quote := self.quote(symbol)) is not None:
+                market.take_quote(quote)
             market.extended_only = self.phase is not Phase.REGULAR
         return market
+
+    def forget_if_idle(self, market: MarketBook) -> None:
+        """Watch a symbol no more if nothing in its market needs the next event: no order, and nothing taken of the quote."""
+        if not (
+            market.book[1] or market.book[-1] or market.stops or market.auctions or market.taken[0] or market.taken[1]
+        ) and self.markets.pop(market.symbol, None):
+            self.idle[market.symbol] = market
 
     def current_price(self, symbol: str) -> int | None:
         """Return the last trade, else the middle of the quote, else the newest close, in 1e-6 dollars."""
@@ -166,6 +178,8 @@ class ExchangeVenue:
         """Bring the account's reservations up to date after a change of an order, and those of the orders it is tied to."""
         reservations = self.accounts[order.account_id].reservations
         reservations.put(order.id, self.reservation(order))
+        if order.sibling_id is order.replaces is order.successor_id is None:
+            return
         for order_id in (order.sibling_id, order.replaces, order.successor_id):
             if order_id is not None:
                 reservations.put(order_id, self.reservation(self.orders[order_id]))
@@ -177,6 +191,10 @@ class ExchangeVenue:
         """
         if order.id not in self.accounts[order.account_id].open:
             return None
+        marginable = order.symbol not in self.unmarginable
+        if order.sibling_id is order.replaces is order.successor_id is None and order.status != "held":
+            shares, value = (0, order.leaves_value()) if order.opening else (order.leaves(), 0)
+            return Reservation(order.symbol, order.sign, marginable, shares, value, order.opening, reach_of(order))
         sibling, old = self.orders.get(order.sibling_id or ""), self.orders.get(order.replaces or "")
         is_covered = (order.role == "protection" and sibling is not None and sibling.is_open) or (
             old is not None and old.successor_id == order.id
@@ -188,7 +206,6 @@ class ExchangeVenue:
                 value = max(order.leaves_value(), successor.leaves_value())
             else:
                 shares = max(order.leaves(), successor.leaves())
-        marginable = order.symbol not in self.unmarginable
         return Reservation(order.symbol, order.sign, marginable, shares, value, order.opening, reach_of(order))
 
     def closable(self, order: ExchangeOrder) -> int:
@@ -251,7 +268,8 @@ class ExchangeVenue:
     def emit(self, event: str, order: ExchangeOrder, execution: Execution | None = None) -> None:
         """Write an update, or tell the listener. Call it once the state holds everything that the update says."""
         if self._listener is not None:
-            self._listener(event, order, execution)
+            if self.listening:
+                self._listener(event, order, execution)
             return
         ledger = self.accounts[order.account_id].ledger
         ledger.sequence += 1

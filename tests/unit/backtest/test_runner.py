@@ -18,6 +18,7 @@ from liualgotrader.backtest.runner import Backtest
 from liualgotrader.common.calendar import TradingSession, sessions
 from liualgotrader.common.clock import MINUTE, as_datetime, instant
 from liualgotrader.common.market_columns import BarColumns, take
+from liualgotrader.common.orders import OrderState
 from liualgotrader.common.rows import TradeRow
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import Limits, Timings
@@ -180,6 +181,22 @@ def test_an_order_trades_at_the_next_open_and_over_the_night_at_the_next_days() 
     played(strategy, {"AAPL": bars}, DAYS)
     expected = [DAYS[0].opens_at + 5 * MINUTE, DAYS[1].opens_at, DAYS[2].opens_at]
     assert strategy.fills == [(at, opens[at]) for at in expected]
+
+
+def test_an_order_that_runs_out_as_another_is_decided_on_the_last_bar_is_told_to_have_ended() -> None:
+    bars = flat(DAYS)
+
+    class Buys(Noted):
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            if bar.opened_at == DAYS[0].opens_at:
+                self.resting = ctx.buy(10, limit=50)
+            if bar.closed_at == DAYS[0].closes_at:
+                ctx.buy(10, time_in_force="gtc")
+
+    strategy = Buys("Tested", batch_id=BATCH)
+    played(strategy, {"AAPL": bars}, DAYS)
+    assert strategy.resting.state is OrderState.EXPIRED
+    assert len(strategy.fills) == 1
 
 
 def test_what_must_not_stay_overnight_is_closed_a_quarter_of_an_hour_before_each_close() -> None:
