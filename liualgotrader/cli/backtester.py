@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from liualgotrader.cli.common import guarded, parser_of
+from liualgotrader.cli.common import amount, guarded, parser_of
 
 DESCRIPTION = """\
 Run the strategies of a tradeplan over past sessions, with the engine, the order desk and the exchange that
@@ -156,22 +156,22 @@ def _data_options(group: Any) -> None:
 
 
 def _account_options(group: Any) -> None:
-    group.add_argument("--cash", metavar="$", type=partial(_amount, least=0.01), help="at the start (default 100000)")
+    group.add_argument("--cash", metavar="$", type=partial(amount, least=0.01), help="at the start (default 100000)")
     group.add_argument(
         "--fills", choices=("strict", "paper", "touch", "siis"), help="how orders are filled (default strict)"
     )
     group.add_argument(
         "--fees", choices=("none", "regulatory", "commission", "all"), help="what an order costs (default none)"
     )
-    group.add_argument("--fee-per-share", metavar="$", type=_amount, default="0", help="on top of --fees (default 0)")
+    group.add_argument("--fee-per-share", metavar="$", type=amount, default="0", help="on top of --fees (default 0)")
     latency = "market time to an order's effect, on ticks (default 1)"
-    group.add_argument("--latency", metavar="MS", dest="latency_ms", type=_amount, help=latency)
+    group.add_argument("--latency", metavar="MS", dest="latency_ms", type=amount, help=latency)
     slipped = "hundredths of a percent by which orders without a limit trade worse (default 0)"
-    group.add_argument("--slippage-bps", metavar="X", type=partial(_amount, most=1000), default="0", help=slipped)
+    group.add_argument("--slippage-bps", metavar="X", type=partial(amount, most=1000), default="0", help=slipped)
     for side in ("buy", "sell"):
         text = f"of what is {'bought' if side == 'buy' else 'sold'}, 0 to 100, on top of --fees (default 0)"
         group.add_argument(
-            f"--{side}-fee-percentage", metavar="X", type=partial(_amount, most=100), default="0", help=text
+            f"--{side}-fee-percentage", metavar="X", type=partial(amount, most=100), default="0", help=text
         )
 
 
@@ -218,14 +218,3 @@ def _whole(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 0 or more")
     return int(text)
-
-
-def _amount(text: str, *, least: float = 0, most: float = 1e9) -> str:
-    """Return the text of a number between both bounds; what it is for wants it exactly."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number from {least:g} to {most:,.0f}")
-    return text

@@ -62,6 +62,17 @@ def parser_of(program: str, description: str, epilog: str = EXIT_CODES) -> argpa
     return parser
 
 
+def amount(text: str, *, least: float = 0, most: float = 1e9) -> str:
+    """Return the text of a number between both bounds; what it is for wants it exactly."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from {least:g} to {most:,.0f}")
+    return text
+
+
 def guarded(program: str, body: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `body` and end the process with what it returns; errors of ours are one sentence on stderr.
 

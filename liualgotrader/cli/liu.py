@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from liualgotrader.cli.common import guarded, parser_of
 from liualgotrader.cli.data_arguments import add_data_commands
@@ -26,9 +27,9 @@ The tools beside `trader`.
   liu positions …        adopt, flatten or ignore shares in which our books and the account differ
   liu journal show BATCH the money journal of a batch as a table: what was told and decided, record by record
 
-`liu backtest`, `liu mine`, `liu optimize` and `liu portfolio` are the programs `backtester`, `market_miner`,
-`optimizer` and `portfolio` under a name that no other program has; the last three, `liu ui`, `liu
-quickstart` and `liu create portfolio` are not built yet and end with 2."""
+`liu backtest`, `liu portfolio`, `liu mine` and `liu optimize` are the programs `backtester`, `portfolio`,
+`market_miner` and `optimizer` under a name that no other program has; `liu create portfolio AMOUNT` is
+`portfolio create`. The last two, `liu ui` and `liu quickstart` are not built yet and end with 2."""
 
 POSITIONS = """\
 A symbol in which the account holds more or less than our books say is set apart: nothing is opened in it,
@@ -79,7 +80,8 @@ DATABASE_COMMANDS = {  # what each is given, and what it does
 }
 _FORCED = {"stop": "stop it also while programs use it", "backup": "replace a file that is there"}
 _AS_WRITTEN = argparse.RawDescriptionHelpFormatter
-_TO_COME = ("ui", "quickstart", "create")
+_TO_COME = ("ui", "quickstart")
+_PROGRAMS = {"backtest": "liualgotrader.cli.backtester", "portfolio": "liualgotrader.cli.portfolios"}
 
 
 def main() -> None:
@@ -93,7 +95,7 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         LiuError: in one sentence.
     """
-    if arguments and arguments[0] in ("backtest", *PURPOSES):
+    if arguments and arguments[0] in (*_PROGRAMS, *PURPOSES):
         return _program(*arguments)
     if list(arguments[:2]) == ["db", "psql"] and arguments[2:] not in (["--help"], ["-h"]):
         rest = list(arguments[2:])  # psql's own, but for the name of a database
@@ -111,6 +113,9 @@ def run(arguments: Sequence[str]) -> int:
     if options.word in _TO_COME:
         print(f"liu {options.word}: this is not built yet; `liu --help` says what is", file=sys.stderr)
         return 2
+    if options.word == "create":
+        known = [word for name in ("dsn", "home") if (value := getattr(options, name)) for word in (f"--{name}", value)]
+        return _program("portfolio", "create", options.amount, options.credit, *known)
     if options.word in ("positions", "kill-switch"):
         return _operate(options)
     return _tool(options)
@@ -157,9 +162,8 @@ def _program(word: str, *arguments: str) -> int:
     """Run a program that has a name of its own too."""
     if word in PURPOSES:
         return not_built(f"liu {word}", PURPOSES[word], arguments)
-    from liualgotrader.cli import backtester
-
-    return backtester.run(arguments, f"liu {word}")
+    status: int = import_module(_PROGRAMS[word]).run(arguments, f"liu {word}")
+    return status
 
 
 def _add_commands(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -215,8 +219,13 @@ def _parser() -> argparse.ArgumentParser:
         "batch", help="the batch's id or the beginning of it; `backtester batch --batch-list` lists them"
     )
     report.add_argument("--output", metavar="FILE", default="", help="(default report-ID.html here)")
-    report.add_argument("--home", help="the data folder (LIU_HOME)")
-    report.add_argument("--dsn", help="PostgreSQL to use (DSN)")
+    made = words.add_parser("create", help="make a portfolio: what `portfolio create` does")
+    made = made.add_subparsers(dest="what", metavar="what", required=True).add_parser("portfolio")
+    made.add_argument("amount", help="US dollars to begin with")
+    made.add_argument("--credit", default="0", help="US dollars that its account may lie below zero (default 0)")
+    for command in (report, made):
+        command.add_argument("--home", help="the data folder (LIU_HOME)")
+        command.add_argument("--dsn", help="PostgreSQL to use (DSN)")
     check = words.add_parser(
         "verify",
         help="play a saved backtest again",
@@ -234,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="print what was found as one JSON document")
     check.add_argument("--home", metavar="DIR", help="the data folder (LIU_HOME)")
     words.add_parser("backtest", help="run a tradeplan over past sessions: what `backtester` does")
+    words.add_parser("portfolio", help="create, list and value portfolios: what `portfolio` does")
     for word in (*PURPOSES, *_TO_COME):
         later = words.add_parser(word, help="not built yet")
         later.add_argument("rest", nargs="*", help=argparse.SUPPRESS)

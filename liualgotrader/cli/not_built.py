@@ -16,8 +16,6 @@ facts from a data provider and store them where strategies and scanners read the
     "optimize": """\
 Backtests a strategy with every combination of the parameters that [optimizer.hyperparameters] of the
 tradeplan spans, and ranks the results.""",
-    "portfolio": """\
-Creates portfolios, lists them, and shows their equity, cash movements and trades.""",
 }
 
 
@@ -35,4 +33,3 @@ def _run(program: str, word: str) -> NoReturn:
 
 market_miner = functools.partial(_run, "market_miner", "mine")
 optimizer = functools.partial(_run, "optimizer", "optimize")
-portfolio = functools.partial(_run, "portfolio", "portfolio")

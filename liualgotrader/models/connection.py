@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common import config
 from liualgotrader.common.config import Settings
-from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, EmbeddedServer
+from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, SIMULATED_DATABASE, EmbeddedServer
 from liualgotrader.store.database import fetch_frame, set_pool
 from liualgotrader.store.store_factory import open_store
 
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-async def create_db_connection(dsn: str | None = None) -> None:
-    """Open the database of this program: `dsn`, else the one that DSN names, else the embedded one of LIU_HOME.
+async def create_db_connection(dsn: str | None = None, home: str | None = None, *, simulated: bool = False) -> None:
+    """Open the database of this program: `dsn`, else the one that DSN names, else the embedded one of `home` (LIU_HOME).
 
-    Its tables are brought to this version. The pool, which belongs to the running event loop, is `config.db_conn_pool`.
+    With `simulated` it is the embedded one of simulated sessions, whatever DSN says. Its tables are brought to this version. The pool, which belongs to the running event loop, is `config.db_conn_pool`.
 
     Raises:
         ConfigError: if the address, the login or the data folder cannot be used.
         OutsideError: if the server does not come up or cannot be reached.
     """
-    settings = Settings.resolve()
-    address = dsn or settings.dsn.reveal()
+    settings = Settings.resolve({"home": home})
+    address = dsn or ("" if simulated else settings.dsn.reveal())
     if not address:
+        database = SIMULATED_DATABASE if simulated else DEFAULT_DATABASE
         server = await asyncio.to_thread(EmbeddedServer.start, settings.home_path)
         atexit.register(server.release)
-        await asyncio.to_thread(server.ensure_database, DEFAULT_DATABASE)
-        address = server.dsn(DEFAULT_DATABASE)
+        await asyncio.to_thread(server.ensure_database, database)
+        address = server.dsn(database)
     store = await open_store(address, migrate=True)
     set_pool(store.pool)
     config.show_pool(store.pool)

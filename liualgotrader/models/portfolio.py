@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from liualgotrader.models.accounts import CREATE as CREATE_ACCOUNT
@@ -31,12 +32,28 @@ IS_ASSOCIATED = """
 EXISTS = "SELECT EXISTS (SELECT FROM portfolio WHERE portfolio_id = $1)"
 EXTERNAL_ACCOUNT = "SELECT external_account_id, broker FROM portfolio WHERE portfolio_id = $1"
 LIST = """
-    SELECT p.portfolio_id, p.tstamp, max(t.tstamp) AS last_transaction, p.size, p.assets::text AS assets,
+    SELECT p.portfolio_id, p.tstamp, max(t.tstamp) AS last_transaction, p.size, a.balance, p.assets::text AS assets,
            p.parameters::text AS parameters
-    FROM portfolio p LEFT JOIN account_transactions t ON t.account_id = p.account_id
+    FROM portfolio p LEFT JOIN accounts a ON a.account_id = p.account_id
+        LEFT JOIN account_transactions t ON t.account_id = p.account_id
     WHERE p.expire_tstamp IS NULL
-    GROUP BY p.portfolio_id
+    GROUP BY p.portfolio_id, a.balance
     ORDER BY p.tstamp, p.portfolio_id
+"""
+RESET_BALANCE = "UPDATE accounts SET balance = $2, modified_tstamp = now() WHERE account_id = $1"
+REMOVE_MOVEMENTS = "DELETE FROM account_transactions WHERE account_id = $1 RETURNING transaction_id"
+# Each execution moves what the order gateway books for it.
+BOOK_AGAIN = """
+    INSERT INTO account_transactions (account_id, amount, tstamp, details)
+    SELECT $2, CASE WHEN t.operation IN ('sell', 'sell_short') THEN abs(t.qty) ELSE -t.qty END * t.price - t.trade_fee,
+        t.tstamp AT TIME ZONE 'UTC',
+        jsonb_strip_nulls(jsonb_build_object('symbol', t.symbol, 'operation', t.operation::text,
+            'execution_id', t.execution_id, 'client_order_id', t.client_order_id))
+    FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
+    WHERE t.expire_tstamp IS NULL AND t.price > 0 AND coalesce(r.parameters ->> 'portfolio_id', $1) = $1
+        AND r.batch_id IN (SELECT batch_id FROM portfolio_batch_ids WHERE portfolio_id = $1)
+    ORDER BY t.tstamp, t.trade_id
+    RETURNING 1
 """
 
 
@@ -80,8 +97,8 @@ class Portfolio:
     async def save(
         cls,
         portfolio_id: str,
-        portfolio_size: float,
-        credit: float,
+        portfolio_size: float | Decimal,
+        credit: float | Decimal,
         parameters: dict[str, Any],
         asset_type: str = "US_EQUITIES",
         external_account_id: str | None = None,
@@ -129,10 +146,31 @@ class Portfolio:
         return (None, None) if row is None else (row["external_account_id"], row["broker"])
 
     @classmethod
+    async def recalculate(cls, portfolio_id: str, pool: Any = None) -> tuple[int, int]:
+        """Book the account anew: the portfolio's size, and a movement for each execution of its batches.
+
+        All movements that there were are removed, also deposits and what strategies wrote themselves. Sessions that
+        run wait meanwhile. Returns how many movements went and how many there are now.
+
+        Raises:
+            LookupError: if there is no such portfolio, or it has no account.
+        """
+        portfolio = await cls.load_by_portfolio_id(portfolio_id, pool)
+        if portfolio.account_id is None:
+            raise LookupError(f"portfolio {portfolio_id} has no account")
+        async with current_pool(pool).acquire() as connection, connection.transaction():
+            await connection.execute("LOCK TABLE new_trades, account_transactions IN SHARE ROW EXCLUSIVE MODE")
+            removed = await connection.fetch(REMOVE_MOVEMENTS, portfolio.account_id)
+            size = await connection.fetchval("SELECT size FROM portfolio WHERE portfolio_id = $1", portfolio_id)
+            await connection.execute(RESET_BALANCE, portfolio.account_id, size)
+            booked = await connection.fetch(BOOK_AGAIN, portfolio_id, portfolio.account_id)
+        return len(removed), len(booked)
+
+    @classmethod
     async def list_portfolios(cls, pool: Any = None) -> pd.DataFrame:
         """Return the portfolios that have not expired, one row each, oldest first."""
         import pandas as pd
 
         rows = await current_pool(pool).fetch(LIST)
-        columns = ["portfolio_id", "tstamp", "last_transaction", "size", "assets", "parameters"]
+        columns = ["portfolio_id", "tstamp", "last_transaction", "size", "balance", "assets", "parameters"]
         return pd.DataFrame([tuple(row[name] for name in columns) for row in rows], columns=columns)

@@ -27,9 +27,10 @@ from liualgotrader.postgres.backup import make_current
 from liualgotrader.postgres.cluster import SUPERUSER, Cluster, birth_of, boot
 from liualgotrader.postgres.installation import installed_programs, let_through, programs_for, server_account
 
-__all__ = ["DEFAULT_DATABASE", "EmbeddedServer"]
+__all__ = ["DEFAULT_DATABASE", "SIMULATED_DATABASE", "EmbeddedServer"]
 
 DEFAULT_DATABASE = "liualgotrader"
+SIMULATED_DATABASE = "liu_simulated"
 _RECOVERY_SECONDS = 5
 _LOCK_SECONDS = 90
 _LOOK_AGAIN_SECONDS = 0.02

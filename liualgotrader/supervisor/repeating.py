@@ -31,7 +31,7 @@ from liualgotrader.data.recorded_series import MARKET, records_of
 from liualgotrader.supervisor.backtest_bars import BarsWanted
 from liualgotrader.supervisor.backtesting import ENVIRONMENT, RepeatedBatch
 from liualgotrader.supervisor.request import TraderRequest
-from liualgotrader.supervisor.session_database import SIMULATED_DATABASE, open_record
+from liualgotrader.supervisor.session_database import open_record
 from liualgotrader.supervisor.session_figures import Results
 
 LISTED = 30  # batches of each kind
@@ -117,6 +117,8 @@ def _began_empty(row: BatchRow) -> bool:
 
 async def _stores(settings: Settings) -> AsyncGenerator[tuple[Store, bool], None]:
     """Yield the record, then that of simulated sessions, where there is one."""
+    from liualgotrader.postgres.embedded_server import SIMULATED_DATABASE
+
     record = await open_record(settings, TraderRequest())
     try:
         yield record.store, False

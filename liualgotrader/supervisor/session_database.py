@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from liualgotrader.postgres.embedded_server import EmbeddedServer
 
 
-SIMULATED_DATABASE = "liu_simulated"
-
-
 @dataclass(frozen=True, slots=True)
 class Record:
     """The open database of a session, with the embedded server behind it if it is ours."""
@@ -96,7 +93,7 @@ async def open_record(settings: Settings, request: TraderRequest) -> Record:
 
 def _database(request: TraderRequest) -> str:
     """Return the name of a session's database on the embedded server."""
-    from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE
+    from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, SIMULATED_DATABASE
 
     if (kept := request.kept_account()) is not None:
         return kept.database
