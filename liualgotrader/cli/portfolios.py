@@ -94,6 +94,7 @@ async def _with_database(options: argparse.Namespace) -> int:
     finally:
         await config.db_conn_pool.close()
         set_pool(None)
+        config.show_pool(None)
 
 
 async def create(options: argparse.Namespace) -> int:

@@ -129,9 +129,17 @@ class ExchangeVenue:
 
     def forget_if_idle(self, market: MarketBook) -> None:
         """Watch a symbol no more if nothing in its market needs the next event: no order, and nothing taken of the quote."""
-        if not (
-            market.book[1] or market.book[-1] or market.stops or market.auctions or market.taken[0] or market.taken[1]
-        ) and self.markets.pop(market.symbol, None):
+        if (
+            not (
+                market.book[1]
+                or market.book[-1]
+                or market.stops
+                or market.auctions
+                or market.taken[0]
+                or market.taken[1]
+            )
+            and self.markets.pop(market.symbol, None) is not None
+        ):
             self.idle[market.symbol] = market
 
     def current_price(self, symbol: str) -> int | None:
