@@ -80,6 +80,7 @@ def play(
         if options.json:
             print(document(backtesting.batch_id, outcome))
         else:
+            screen.line(f"{settings.tradeplan_path}: {', '.join(request.strategies or plan.strategies)}")
             say_backtest(screen, outcome.summary, played)
             warnings = list(dict.fromkeys(outcome.run.warnings))
             for text in warnings[:_MOST_WARNINGS]:

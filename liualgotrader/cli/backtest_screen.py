@@ -53,7 +53,7 @@ def _account_rows(figures: EquityFigures, in_market: float | None, turnover: flo
         ("P(Sharpe > 0)", _percent(figures.probabilistic_sharpe)),
         ("Sortino", _plain(figures.sortino_ratio)),
         ("max drawdown", _percent(figures.max_drawdown)),
-        ("its sessions", "-" if lasted is None else f"{lasted:,}"),
+        ("…in sessions", "-" if lasted is None else f"{lasted:,}"),
         ("Calmar", _plain(figures.calmar_ratio)),
         ("time in market", _percent(in_market)),
         ("turnover a year", _plain(turnover)),

@@ -52,6 +52,8 @@ def new(kind: str, name: str, folder: str) -> int:
     print(f"wrote {', '.join(str(p) for p in texts)}")
     print(f"try it: {program_call('trader')} --simulate --tradeplan {shlex.quote(str(plan))} --from 09:30 --to 10:30")
     if test in texts:
+        backtester = f"{program_call('backtester')} from 2024-01-02 --to 2024-01-31 --scale minute --generated"
+        print(f"backtest it: {backtester} --tradeplan {shlex.quote(str(plan))}")
         print(f"test it: {program_call('python')} {shlex.quote(str(test))}  (pytest runs it as well)")
     return 0
 

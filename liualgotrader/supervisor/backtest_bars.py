@@ -252,7 +252,7 @@ def _playable(
 def _notes(
     bars: Mapping[str, BarColumns], played: Sequence[TradingSession], before: Sequence[TradingSession]
 ) -> Iterable[str]:
-    for span, text in ((played, "of the sessions"), (before, "of the history before the first day")):
+    for span, text in ((played, ""), (before, " of history before the first day")):
         if not span:
             continue
         opens, closes = bounds_of(span)
@@ -262,7 +262,7 @@ def _notes(
             if len(empty):
                 lacking.setdefault((len(empty), int(empty[0])), []).append(symbol)
         for (count, first), symbols in sorted(lacking.items()):
-            yield f"{_listed(symbols)}: {count} {text} ({len(span)}) have no bars, the first {span[first].day}"
+            yield f"{_listed(symbols)}: no bars in {count} of the {len(span)} sessions{text}, the first {span[first].day}"
 
 
 def _sessions_with(bars: BarColumns, opens: Ints, closes: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -50,7 +50,7 @@ Sharpe                -0.57      1.25
 P(Sharpe > 0)       31.00 %   90.00 %
 Sortino               -0.80      2.00
 max drawdown        -3.45 %   -5.00 %
-its sessions             17         4
+…in sessions             17         4
 Calmar                -0.30      2.02
 time in market      50.00 %  100.00 %
 turnover a year       12.35      0.00

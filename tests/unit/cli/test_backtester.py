@@ -64,7 +64,7 @@ def figures(told: tuple[int, str, str]) -> dict[str, Any]:
 def test_the_summary_is_shown_as_tables_and_as_a_document(program: Program) -> None:
     code, out, errors = program(*DAYS, "--generated", "2")
     assert (code, errors) == (0, "")
-    assert out.startswith("\n2024-03-12 to 2024-03-13: 2 sessions, 1,560 bars\n")
+    assert out.startswith("tradeplan.toml: Steps, Twice\n\n2024-03-12 to 2024-03-13: 2 sessions, 1,560 bars\n")
     assert [line for line in out.splitlines() if line.startswith("By ")] == ["By strategy", "By symbol"]
     found = figures(program(*DAYS, "--generated", "2", "--json"))
     summary = found["summary"]
@@ -230,7 +230,7 @@ def raise_at_bar_5(path: Path) -> None:
         (cut, ("--symbols", "BB", "--to", "2024-03-12"), 0, []),  # what is not played may be damaged
         (None, ("--symbols", "CC"), 2, ["holds no minute bars of CC from 2024-03-12 to 2024-03-13"]),
         (None, ("--to", "2024-03-14"), 2, ["holds no minute bars for 2024-03-14: choose days that it has with --to"]),
-        (None, (), 0, ["BB: 1 of the sessions (2) have no bars, the first 2024-03-13"]),
+        (None, (), 0, ["BB: no bars in 1 of the 2 sessions, the first 2024-03-13"]),
         (
             raise_at_bar_5,
             (),

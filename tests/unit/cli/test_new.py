@@ -58,11 +58,13 @@ def test_where_nothing_can_be_written_one_sentence_says_so_and_nothing_stays(tmp
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "test_mine.py"]
 
 
-def test_it_says_how_the_test_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_says_how_the_strategy_is_tested_and_backtested(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "with space"
+    new("strategy", "Another", str(folder))
     new("strategy", "Mine", str(folder))
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("test it: "))
-    assert f"python '{folder}/test_mine.py'" in line
+    said = dict(line.partition(": ")[::2] for line in capsys.readouterr().out.splitlines())
+    assert f"python '{folder}/test_mine.py'" in said["test it"]
+    assert said["backtest it"].endswith(f" --tradeplan '{folder}/mine.toml'")  # not the other strategy's tradeplan.toml
 
 
 async def test_a_new_scanner_loads_and_picks_what_traded_the_most_dollars(

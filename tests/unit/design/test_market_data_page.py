@@ -22,7 +22,11 @@ PAGE = (Path(__file__).parents[3] / "design" / "market_data_files.md").read_text
 
 def test_the_example_is_played_as_it_stands_on_the_page(tmp_path: Path) -> None:
     [example] = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    subprocess.run(["bash", "-euc", f"trader() {{ printf '%q ' \"$@\" > said; }}\n{example}"], cwd=tmp_path, check=True)
+    subprocess.run(
+        ["bash", "-euc", f"liu() {{ :; }}; trader() {{ printf '%q ' \"$@\" > said; }}\n{example}"],
+        cwd=tmp_path,
+        check=True,
+    )
     options = parse(shlex.split((tmp_path / "said").read_text()))
     assert (options.simulate, options.window_to) == (True, "09:35")
     day = date.fromisoformat(options.day)

@@ -61,9 +61,9 @@ def test_prices_are_raw_with_the_splits_and_dividends_of_the_folder_beside_them(
 def test_what_is_missing_of_a_symbol_is_said(tmp_path: Path) -> None:
     write_bars(tmp_path, [("A", at, 10.0) for at in opens(1, 2, 3)] + [("B", at, 10.0) for at in opens(3)])
     assert played_bars(wanted(tmp_path), NOWHERE, history=2).notes == (
-        "B: 1 of the sessions (2) have no bars, the first 2024-03-13",
-        "A: 1 of the history before the first day (2) have no bars, the first 2024-03-11",
-        "B: 2 of the history before the first day (2) have no bars, the first 2024-03-11",
+        "B: no bars in 1 of the 2 sessions, the first 2024-03-13",
+        "A: no bars in 1 of the 2 sessions of history before the first day, the first 2024-03-11",
+        "B: no bars in 2 of the 2 sessions of history before the first day, the first 2024-03-11",
     )
 
 
