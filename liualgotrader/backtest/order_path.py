@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from math import inf
+from typing import Any
 
 from liualgotrader.backtest.run_record import RunRecord
 from liualgotrader.common.clock import as_datetime
@@ -51,6 +52,7 @@ from liualgotrader.orders.desk_messages import (
     Send,
     StopSlotTrading,
     Tell,
+    Tick,
     Warn,
     Write,
     prices_of,
@@ -80,7 +82,8 @@ class OrderPath:
     """Tells engine, desk and exchange what the others do; `now` is the market time of the newest of it, ns UTC.
 
     `extremes` returns the lowest and the highest close that a symbol will have in this session, US dollars: they say
-    when nothing has to be looked at, and nothing else. Without them the account is told by the clock alone.
+    when nothing has to be looked at, and nothing else. Without them the desk is told of account and prices by `hear_all`
+    alone, and of what was decided at an instant before any of it is answered, as the order gateway is.
     """
 
     def __init__(
@@ -109,11 +112,15 @@ class OrderPath:
         """Carry out what the engine has decided."""
         # Before what they lead to: the last outcome of a signal counts, and its refusal comes with the intent.
         self._record.signals += [output for output in outputs if isinstance(output, SignalRow)]
+        if self._extremes is None:
+            intents: Any = [output for output in outputs if type(output) in _INTENTS]
+            outputs = [output for output in outputs if type(output) not in _INTENTS]
+            self.tell(*intents)
         for output in outputs:
             if type(output) in _INTENTS:
                 at: int = output.decided_at  # type: ignore[union-attr]
                 self.now = max(self.now, at)
-                if at != self._weighed_at and self._extremes is not None:
+                if at != self._weighed_at:
                     self._weighed_at = at
                     if abs(self._equity() - self._reported) > _EQUITY_MOVED * self._reported:
                         self.report_account()
@@ -131,7 +138,7 @@ class OrderPath:
                     at = max(self.now, self._engine.now)
                     self._record.failures.append(f"{output.text}, on {as_datetime(at):%Y-%m-%d at %H:%M} New York")
                 log.log(output.level, "%s", output.text)
-        if outputs:
+        if outputs and self._extremes is not None:
             self.settle()
 
     def hear(self, event: str, order: ExchangeOrder, execution: Execution | None) -> None:
@@ -159,9 +166,30 @@ class OrderPath:
             self.now = max(self.now, update.at)
             self.tell(update)
 
-    def tell(self, told: Input) -> None:
+    @property
+    def has_heard(self) -> bool:
+        """Whether something has happened at the exchange that the desk has not been told."""
+        return bool(self._updates)
+
+    def hear_all(self, *, account: bool = False, prices: bool = False) -> Sequence[Output]:
+        """Tell the desk all that has happened by now, with `account` or `prices` the exchange's books, then the engine the news."""
+        updates, self._updates = self._updates, deque()
+        news = self._decide([*updates, Tick()] if self.desk.next_market <= self.now else [*updates])
+        if (account or prices) and (held := self.desk.held()):
+            positions = map(broker_position, self.exchange.positions(ACCOUNT))
+            news += self._decide([prices_of(one for one in positions if one.symbol in held)])
+        if account:
+            news += self._decide([self._account()])
+        return self._engine.on_news(news, self.now, 0) if news else ()
+
+    def tell(self, *told: Input) -> None:
         """Tell the desk something, and the engine and the exchange what follows from it."""
-        inputs, news, record = [told], list[News](), self._record
+        if news := self._decide([*told]):
+            self.take(self._engine.on_news(news, self.now, 0))
+
+    def _decide(self, inputs: list[Input]) -> list[News]:
+        """Let the desk decide on inputs and on what the exchange answers to it, and return its news."""
+        news, record = list[News](), self._record
         for one in inputs:
             for decision in self.desk.decide(one, self.now, 0):
                 kind = type(decision)
@@ -178,8 +206,7 @@ class OrderPath:
                     inputs += [self._asked(cancel) for cancel in decision.cancels]
                 else:
                     inputs.append(self._asked(decision))  # type: ignore[arg-type]
-        if news:
-            self.take(self._engine.on_news(news, self.now, 0))
+        return news
 
     def _asked(self, call: BrokerCall) -> Input:
         """Ask the exchange and return its answer."""
@@ -237,16 +264,13 @@ class OrderPath:
 
     def report_account(self) -> None:
         """Tell desk and strategies the account's figures."""
+        self.tell(self._account())
+
+    def _account(self) -> BrokerAccount:
         seen = self.exchange.account(ACCOUNT)
         self._cash, self._reported, self._lowest = float(seen.cash), float(seen.equity), None
         figures = seen.equity, seen.cash, seen.buying_power, seen.last_equity
-        self.tell(BrokerAccount(ACCOUNT, "ACTIVE", *figures, shorting_enabled=True, trading_blocked=False))
-
-    def ask_prices(self) -> None:
-        """Tell the desk what the exchange's books say of the prices of what is held."""
-        if held := self.desk.held():
-            positions = map(broker_position, self.exchange.positions(ACCOUNT))
-            self.tell(prices_of(one for one in positions if one.symbol in held))
+        return BrokerAccount(ACCOUNT, "ACTIVE", *figures, shorting_enabled=True, trading_blocked=False)
 
     def look(self) -> None:
         """Show the desk the prices of what is held, and take note of the equity below which it has to look again."""

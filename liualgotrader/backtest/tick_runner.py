@@ -27,7 +27,6 @@ from liualgotrader.engine.bars import COLUMNS, BarsView
 from liualgotrader.engine.engine import session_starts
 from liualgotrader.exchange.rules import ExchangeSession
 from liualgotrader.orders.account_state import ACCOUNT_SECONDS, PRICES_SECONDS
-from liualgotrader.orders.desk_messages import Tick
 from liualgotrader.tapes.base import ColumnTape, asset_terms, exchange_session
 from liualgotrader.tapes.columns import TapeEvent, newest_of
 from liualgotrader.tapes.minute_bars import minutes_of, regular
@@ -163,16 +162,17 @@ class TickBacktest(SessionRun):
         events = self._played_before(at)
         self._exchange.advance(at)
         path.now = at
-        path.settle()
-        if self._desk.next_market <= at:
-            path.tell(Tick())
-        self._ask_account(at)
-        outputs = engine.on_batch(EventBatch(1, 1, 0, events), at, 0) if events else []
+        outputs = [*path.hear_all(account=self._account_at <= at, prices=self._prices_at <= at)]
+        self._set_polls(at)
+        if events:
+            outputs += engine.on_batch(EventBatch(1, 1, 0, events), at, 0)
         if self._pick_at <= at:
             outputs += self._picked()
         if engine.next_deadline() <= at:
             outputs += engine.on_timer(at, 0)
         path.take(outputs)
+        while path.has_heard:  # at once, as of an order that is taken back before it has arrived
+            path.take(path.hear_all())
 
     def _played_before(self, at: int) -> list[FeedEvent]:
         """Let what happens before an instant happen at the exchange, and return what of it is sent to strategies."""
@@ -190,14 +190,11 @@ class TickBacktest(SessionRun):
         self._next = event
         return [one for one in sent if one.symbol in symbols and type(one) in wanted]
 
-    def _ask_account(self, at: int) -> None:
-        """Ask for account and prices as often as a session does."""
-        if self._prices_at <= at:
-            self._prices_at = NEVER
-            self._path.ask_prices()
+    def _set_polls(self, at: int) -> None:
+        """Ask for account and prices again as often as a session does."""
         if self._account_at <= at:
             self._account_at = at + ACCOUNT_SECONDS * SECOND
-            self._path.ask_prices()
-            self._path.report_account()
+        if self._prices_at <= at:
+            self._prices_at = NEVER
         if self._prices_at == NEVER and self._desk.caretaken():
             self._prices_at = at + PRICES_SECONDS * SECOND

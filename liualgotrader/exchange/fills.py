@@ -131,7 +131,7 @@ class Strict(FillModel):
 
 
 class Paper(FillModel):
-    """Fills whatever is marketable, now and then only in part. Draws depend on seed and order alone."""
+    """Fills whatever is marketable, now and then only in part. Draws depend on the seed and on what is ordered when."""
 
     def __init__(self, probability: float, seed: int) -> None:
         self._probability = probability
@@ -150,7 +150,9 @@ class Paper(FillModel):
         return (Offer(price, wanted),) if wanted else ()
 
     def _draw(self, order: ExchangeOrder, what: str) -> float:
-        text = f"{self._seed}:{order.id}:{order.draws}:{what}".encode()
+        # Not by id, which names the batch: the same orders of two runs are to be filled alike.
+        terms = f"{order.symbol}:{order.submitted_at}:{order.sign}:{order.role}:{order.quantity}:{order.limit}"
+        text = f"{self._seed}:{terms}:{order.draws}:{what}".encode()
         return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest()) / 2**48
 
 
