@@ -7,11 +7,9 @@ at that instant plus the latency of the fill profile, and meets what stands then
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 
-import msgspec
 import numpy as np
 
 from liualgotrader.backtest.order_path import ACCOUNT
@@ -20,7 +18,7 @@ from liualgotrader.backtest.session_run import PlayedMarket, SessionRun, hours_o
 from liualgotrader.common.calendar import TradingSession, previous_sessions
 from liualgotrader.common.clock import MINUTE, NEVER, QUANTUM, SECOND, grid_after, grid_at_or_after
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import Bar, BarSource, EventBatch, FeedEvent, Quote, Status, TradeTick
+from liualgotrader.common.events import Bar, EventBatch, FeedEvent, Quote, Status, TradeTick
 from liualgotrader.common.market_columns import BarColumns, between, joined
 from liualgotrader.common.session_plan import AFTER_CLOSE, EARLY, Hours
 from liualgotrader.engine.bars import COLUMNS, BarsView
@@ -28,21 +26,25 @@ from liualgotrader.engine.engine import session_starts
 from liualgotrader.exchange.rules import ExchangeSession
 from liualgotrader.orders.account_state import ACCOUNT_SECONDS, PRICES_SECONDS
 from liualgotrader.tapes.base import ColumnTape, asset_terms, exchange_session
-from liualgotrader.tapes.columns import TapeEvent, newest_of
-from liualgotrader.tapes.minute_bars import minutes_of, regular
+from liualgotrader.tapes.columns import TapeEvent, bars_in_order, newest_of
+from liualgotrader.tapes.minute_bars import regular
 
 _FOLLOWED: dict[str, type[FeedEvent]] = {"second": TradeTick, "trade": TradeTick, "quote": Quote, "minute": Bar}
-_VENDOR = int(BarSource.VENDOR)
 
 
 class TickBacktest(SessionRun):
-    """A run on trades and quotes; `tape_of` returns a session's, `events` are the tradeplan's."""
+    """A run on trades and quotes; `tape_of` returns a session's, `events` are the tradeplan's.
+
+    With a period of a second quanta last a second, and strategies are told of seconds in place of trades.
+    """
 
     def __init__(
         self, terms: BacktestTerms, tape_of: Callable[[TradingSession], ColumnTape], events: frozenset[str]
     ) -> None:
         self._tape_of, self._events_taken = tape_of, 0
-        self._wanted = {Status, *(_FOLLOWED[word] for word in events)}
+        self._told = events
+        self._quantum = max(QUANTUM, terms.period)
+        self._wanted = {Status, Bar, Quote} if terms.period else {Status, *(_FOLLOWED[word] for word in events)}
         self._past: dict[str, list[BarColumns]] = {}
         following = (*(session.opens_at for session in terms.sessions[1:]), 0)
         hours = []
@@ -81,9 +83,7 @@ class TickBacktest(SessionRun):
     def _prepare(self, session: TradingSession) -> ExchangeSession:
         self._tape = self._tape_of(session)
         self._tape.load()
-        self._minutes = {
-            symbol: minutes_of(symbol, self._tape.columns(symbol).trades) for symbol in self._tape.symbols()
-        }
+        self._minutes = {symbol: self._tape.bars_today(symbol, MINUTE) for symbol in self._tape.symbols()}
         for symbol, minutes in self._minutes.items():
             self._past.setdefault(symbol, []).append(regular(minutes))
         return exchange_session(self._tape)
@@ -104,9 +104,11 @@ class TickBacktest(SessionRun):
         self._path.now = start
         self._events: Iterator[TapeEvent] = tape.events(start, ends_at)
         self._next = next(self._events, None)
-        vendors = (msgspec.structs.replace(bar, source=_VENDOR) for m in self._minutes.values() for bar in m.bars())
-        late = [bar for bar in vendors if bar.closed_at > start]
-        self._bars = deque(sorted(late, key=lambda bar: (bar.closed_at, bar.symbol)))
+        told = [*self._minutes.values()] if "minute" in self._told else []
+        if self.terms.period and "second" in self._told:
+            told += [tape.bars_today(symbol, SECOND) for symbol in tape.symbols()]
+        self._bars = bars_in_order(told, start) if told else iter(())
+        self._bar = next(self._bars, None)
         self._account_at, self._prices_at = start + ACCOUNT_SECONDS * SECOND, NEVER
 
     def _play(self, session: TradingSession, hours: Hours) -> Decimal:
@@ -150,12 +152,13 @@ class TickBacktest(SessionRun):
             self._account_at,
             self._prices_at,
         )
-        if self._bars:
-            due = min(due, self._bars[0].closed_at)
-        found = grid_at_or_after(due, QUANTUM) if due < NEVER else NEVER
+        if self._bar is not None:
+            due = min(due, self._bar.closed_at)
+        quantum = self._quantum
+        found = grid_at_or_after(due, quantum) if due < NEVER else NEVER
         if self._next is not None:
-            found = min(found, grid_after(self._next.at, QUANTUM))
-        return max(found, grid_after(self._path.now, QUANTUM))
+            found = min(found, grid_after(self._next.at, quantum))
+        return max(found, grid_after(self._path.now, quantum))
 
     def _go_to(self, at: int) -> None:
         engine, path = self._engine, self._path
@@ -176,18 +179,20 @@ class TickBacktest(SessionRun):
 
     def _played_before(self, at: int) -> list[FeedEvent]:
         """Let what happens before an instant happen at the exchange, and return what of it is sent to strategies."""
-        event, bars, on_event = self._next, self._bars, self._exchange.on_event
+        event, bar, on_event = self._next, self._bar, self._exchange.on_event
         wanted, symbols, sent = self._wanted, self._engine.symbols, list[FeedEvent]()
         while event is not None and event.at < at:
-            while bars and bars[0].closed_at <= event.at:
-                sent.append(bars.popleft())
+            while bar is not None and bar.closed_at <= event.at:
+                sent.append(bar)
+                bar = next(self._bars, None)
             on_event(event)
             self._events_taken += 1
             sent.append(event)
             event = next(self._events, None)
-        while bars and bars[0].closed_at <= at:
-            sent.append(bars.popleft())
-        self._next = event
+        while bar is not None and bar.closed_at <= at:
+            sent.append(bar)
+            bar = next(self._bars, None)
+        self._next, self._bar = event, bar
         return [one for one in sent if one.symbol in symbols and type(one) in wanted]
 
     def _set_polls(self, at: int) -> None:

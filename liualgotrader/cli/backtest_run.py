@@ -18,7 +18,7 @@ from liualgotrader.cli.common import complain, flush_output
 from liualgotrader.cli.screen import screen_for
 from liualgotrader.cli.trader_arguments import configured
 from liualgotrader.common.calendar import TradingSession, day_of
-from liualgotrader.common.clock import DAY, MINUTE, WallClock, as_utc
+from liualgotrader.common.clock import DAY, MINUTE, SECOND, WallClock, as_utc
 from liualgotrader.common.config import Settings
 from liualgotrader.common.day_words import day_from
 from liualgotrader.common.errors import ConfigError
@@ -74,7 +74,7 @@ def play(
     place = _place_of(options.save)
     with Backtesting(request, settings, plan, screen) as backtesting:
         report = reporting.place_of(options.report or "", backtesting.batch_id)
-        played = "bars" if request.bars.period else "trades and quotes"
+        played = "bars" if request.bars.period >= MINUTE else "trades and quotes"
         with progress_bar(len(request.bars.sessions()), played) as progress:
             outcome = backtesting.play(progress)
         if options.json:
@@ -137,7 +137,7 @@ def request_from(options: argparse.Namespace, seed: int) -> BacktestRequest:
     bars = BarsWanted(
         first=day_from(" ".join(options.first), today),
         last=day_from(options.last, today),
-        period={"day": DAY, "minute": MINUTE, "tick": TICKS}[options.scale],
+        period={"day": DAY, "minute": MINUTE, "second": SECOND, "tick": TICKS}[options.scale],
         data=str(Path(options.data).expanduser()) if options.data else "",
         generated=options.generated,
         symbols=options.symbols,

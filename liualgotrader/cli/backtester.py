@@ -131,7 +131,7 @@ def _span_options(parser: argparse.ArgumentParser) -> None:
     scale = "length of the bars, or trades and quotes (default day)"
     parser.add_argument("first", metavar="DAY", nargs="+", help="the first day")
     parser.add_argument("--to", metavar="DAY", dest="last", default="today", help="the last day (default today)")
-    parser.add_argument("--scale", choices=("day", "minute", "tick"), default="day", help=scale)
+    parser.add_argument("--scale", choices=("day", "minute", "second", "tick"), default="day", help=scale)
     parser.add_argument("--strats", metavar="A,B", type=_names, default=(), help="only these of the strategies")
     parser.add_argument("--scanners", metavar="A,B", type=_names, default=(), help="only these of the scanners")
     parser.add_argument(

@@ -152,6 +152,8 @@ class MarketData:
                 if state.bars.forming is not state.deadline_of:
                     self._set_deadline(state)
             state.second = None
+            if event.closed_at >= state.last_at:
+                state.last_at, state.last_price = event.closed_at, event.close
             self._second_closed(state, event)
         else:
             self.ignored += 1

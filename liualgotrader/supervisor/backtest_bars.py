@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from liualgotrader.common.calendar import TradingSession, previous_sessions, sessions
-from liualgotrader.common.clock import DAY, MINUTE
+from liualgotrader.common.clock import DAY, MINUTE, SECOND
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.market_columns import BarColumns, Floats, Ints, joined, take
 from liualgotrader.tapes.splits import Dividend, Split, adjusted
@@ -30,7 +30,7 @@ class BarsWanted(msgspec.Struct, frozen=True, kw_only=True):
 
     first: date
     last: date
-    period: int = MINUTE  # or DAY, ns, or TICKS
+    period: int = MINUTE  # or DAY or SECOND, ns, or TICKS
     data: str = ""  # a folder of recorded days
     generated: int | None = None  # symbols of an invented market
     symbols: tuple[str, ...] = ()  # empty: all there are
@@ -124,7 +124,7 @@ class PlayedTapes:
         """
         if not wanted.data and wanted.generated is None:
             raise ConfigError(
-                "a backtest on ticks plays a folder of recorded days, or an invented market: name one with --data, or add"
+                "a backtest on ticks or seconds plays a folder of recorded days, or an invented market: name one with --data, or add"
                 " --generated"
             )
         self._wanted, self._last = wanted, tape_of_day(wanted, wanted.sessions()[0], wanted.symbols)
@@ -151,20 +151,21 @@ class PlayedTapes:
 
 
 def _minutes_of_ticks(wanted: BarsWanted, market: Path, played: Sequence[TradingSession]) -> PlayedBars:
-    from liualgotrader.tapes.minute_bars import minutes_of, regular
+    from liualgotrader.tapes.minute_bars import regular
 
     tapes, parts = PlayedTapes(wanted), dict[str, list[BarColumns]]()
     for tape in map(tapes, played):
         for symbol in tape.symbols():
-            parts.setdefault(symbol, []).append(regular(minutes_of(symbol, tape.columns(symbol).trades)))
+            parts.setdefault(symbol, []).append(regular(tape.bars_today(symbol, MINUTE)))
     return msgspec.structs.replace(tapes.known(market), bars={symbol: joined(one) for symbol, one in parts.items()})
 
 
 def tape_of_day(wanted: BarsWanted, session: TradingSession, symbols: Sequence[str]) -> ColumnTape:
     """Return the tape of one of the wanted sessions."""
+    from liualgotrader.tapes.base import SecondsTape
     from liualgotrader.tapes.tape_factory import tape_from
 
-    return tape_from(
+    tape = tape_from(
         "recorded" if wanted.data else "generated",
         day=session.day,
         folder=wanted.data or None,
@@ -173,6 +174,7 @@ def tape_of_day(wanted: BarsWanted, session: TradingSession, symbols: Sequence[s
         count=wanted.generated or 0,
         since=wanted.first,
     )
+    return SecondsTape(tape) if wanted.period == SECOND else tape
 
 
 def _read_folder(wanted: BarsWanted, every: Sequence[TradingSession]) -> dict[str, BarColumns]:

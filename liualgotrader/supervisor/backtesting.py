@@ -219,7 +219,8 @@ class Backtesting:
             return Backtest(self._terms(played, found), found.bars), found
         tapes = PlayedTapes(wanted)
         found = tapes.known(market)
-        backtest = TickBacktest(self._terms(played, found), tapes, frozenset(self.plan.events))
+        events = frozenset(self.plan.events) - ({"trade", "quote"} if wanted.period else set())
+        backtest = TickBacktest(self._terms(played, found), tapes, events)
         return backtest, msgspec.structs.replace(found, notes=tuple(tapes.notes))
 
     async def _begin(self, played: Sequence[TradingSession], backtest: SessionRun) -> dict[SlotPlan, Strategy]:

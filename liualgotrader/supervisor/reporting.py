@@ -16,7 +16,7 @@ from liualgotrader.analytics.equity import by_session
 from liualgotrader.analytics.report import ReportSource, report_of
 from liualgotrader.analytics.report_page import page_of
 from liualgotrader.common.calendar import TradingSession
-from liualgotrader.common.clock import DAY, MINUTE, as_datetime
+from liualgotrader.common.clock import DAY, MINUTE, SECOND, as_datetime
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, LiuError, OutsideError
 from liualgotrader.common.files import replace_file
@@ -173,7 +173,9 @@ def _terms(row: BatchRow, told: Mapping[str, Any]) -> dict[str, str]:
     data = bars.get("data") or market.get("data")
     invented = bars.get("generated") or (market and not data and market.get("symbol_count"))
     where = data or (f"an invented market of {invented} symbols" if invented else "the market-data store")
-    scale = {MINUTE: "bars of minutes", DAY: "bars of days", TICKS: "trades and quotes"}.get(bars.get("period", -1))
+    scale = {MINUTE: "bars of minutes", DAY: "bars of days", SECOND: "seconds", TICKS: "trades and quotes"}.get(
+        bars.get("period", -1)
+    )
     simulated = bool(told or market)
     terms = {
         "batch": row.batch_id,

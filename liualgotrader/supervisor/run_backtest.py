@@ -17,7 +17,7 @@ from liualgotrader.analytics.equity import curve_of
 from liualgotrader.analytics.records import frame_of
 from liualgotrader.analytics.trips import round_trips
 from liualgotrader.common.calendar import TradingSession, day_of, sessions
-from liualgotrader.common.clock import DAY, HOUR, MINUTE, NEW_YORK, WallClock, as_datetime
+from liualgotrader.common.clock import DAY, HOUR, MINUTE, NEW_YORK, SECOND, WallClock, as_datetime
 from liualgotrader.common.config import Settings
 from liualgotrader.common.day_words import day_from
 from liualgotrader.common.errors import ConfigError
@@ -37,7 +37,7 @@ Plan = TradePlan | Mapping[str, Any] | str | Path | type[Strategy] | Iterable[ty
 Frames = Mapping[str, "pd.DataFrame | BarColumns"]
 
 _PRICES = ("open", "high", "low", "close")
-_SCALES = {"minute": MINUTE, "day": DAY, "tick": TICKS}
+_SCALES = {"minute": MINUTE, "day": DAY, "second": SECOND, "tick": TICKS}
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def run_backtest(
     `parameters`. `data` is a folder of recorded days, or a frame of bars by symbol (columns open, high, low, close,
     volume; labelled by their start, by New York time if the index has no zone), whose days are then the default of
     `first` and `last`. Without `data`, `generated` is how many symbols of an invented market to play; without
-    either, the market-data store is read. `scale` is "minute", "tick" (trades and quotes, of a
+    either, the market-data store is read. `scale` is "minute", "second" or "tick" (trades and quotes; both of a
     folder or an invented market) or "day" (the default, unless a frame says otherwise).
 
     `options` are those of `backtester from`: strategies, scanners, fresh_daily, benchmark, cash, fee_per_share, buy_fee_percentage,
@@ -205,7 +205,7 @@ def _plan(
 
 def _wanted(first: date | str, last: date | str, scale: str, bars: Mapping[str, BarColumns] | None) -> dict[str, Any]:
     if scale not in ("", *_SCALES):
-        raise ConfigError(f'scale is "day", "minute" or "tick", not {scale!r}')
+        raise ConfigError(f'scale is "day", "minute", "second" or "tick", not {scale!r}')
     known = [one for one in (bars or {}).values() if len(one.opened_at)]
     if bars is not None and not known:
         raise ConfigError("the data holds no bars")

@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from liualgotrader.common.calendar import FIRST_DAY, TradingSession, session_of, whole_day
-from liualgotrader.common.clock import DAY, MINUTE, as_datetime
+from liualgotrader.common.clock import DAY, MINUTE, SECOND, as_datetime
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, Counts
-from liualgotrader.common.market_columns import take
+from liualgotrader.common.market_columns import BarColumns, take
 from liualgotrader.common.ports import Asset, Tape
 from liualgotrader.common.tlog import some_of
 from liualgotrader.exchange.exchange_values import AssetTerms
 from liualgotrader.exchange.rules import ExchangeSession
-from liualgotrader.tapes.columns import SymbolColumns, TapeEvent, merged, quotes_from_trades
+from liualgotrader.tapes.columns import SymbolColumns, TapeEvent, merged, quotes_from_trades, trades_from_bars
+from liualgotrader.tapes.minute_bars import bars_every
 from liualgotrader.tapes.splits import Split, ratio_text, split_like
 
 MOST_JUMPS = 12  # symbols that are named
@@ -102,6 +103,10 @@ class ColumnTape(ABC):
             quotes = quotes_from_trades(loaded.trades)
         found = self._columns[symbol] = SymbolColumns(symbol, quotes, loaded.trades, loaded.statuses)
         return found
+
+    def bars_today(self, symbol: str, period: int) -> BarColumns:
+        """Return the bars of the whole day that its trades make."""
+        return bars_every(period, symbol, self.columns(symbol).trades)
 
     def minute_bars(self, symbol: str, start: int, end: int) -> Sequence[Bar]:
         """Return minute bars of sessions before `day` with start <= opened_at < end, oldest first."""
@@ -220,6 +225,34 @@ class ColumnTape(ABC):
     def place_of_quote(self, symbol: str, row: int) -> str:
         """Return file and line of a loaded quote."""
         return f"the quotes of {symbol}"
+
+
+class SecondsTape(ColumnTape):
+    """A day as its seconds say it: of each its last quote, and its bar of trades played as up to four prints."""
+
+    def __init__(self, whole: ColumnTape) -> None:
+        super().__init__(whole.session, whole.assets())
+        self._whole = whole
+
+    def _load(self, symbol: str) -> SymbolColumns:
+        whole = self._whole.columns(symbol)
+        newest = np.flatnonzero(np.diff(whole.quotes.at // SECOND, append=-1))
+        bars = self.bars_today(symbol, SECOND)
+        prices = bars.open, bars.high, bars.low, bars.close
+        trades = trades_from_bars(bars.opened_at, prices, bars.volume, SECOND)
+        return SymbolColumns(symbol, take(whole.quotes, newest), trades, whole.statuses)
+
+    def bars_today(self, symbol: str, period: int) -> BarColumns:
+        return self._whole.bars_today(symbol, period)
+
+    def history(self, symbol: str, period: int) -> list[Bar]:
+        return self._whole.history(symbol, period)
+
+    def notes(self) -> list[str]:
+        return self._whole.notes()
+
+    def splits(self, symbol: str) -> Sequence[Split]:
+        return self._whole.splits(symbol)
 
 
 def asset_terms(assets: Iterable[Asset]) -> list[AssetTerms]:

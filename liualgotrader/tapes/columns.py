@@ -9,17 +9,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from liualgotrader.common.clock import MINUTE
-from liualgotrader.common.events import Counts, Quote, QuoteMark, Status, TradeTick
-from liualgotrader.common.market_columns import Floats, Ints, QuoteColumns, TradeColumns, between, joined, take
+from liualgotrader.common.events import Bar, BarSource, Counts, Quote, QuoteMark, Status, TradeTick
+from liualgotrader.common.market_columns import (
+    BarColumns,
+    Floats,
+    Ints,
+    QuoteColumns,
+    TradeColumns,
+    between,
+    joined,
+    take,
+)
 
 TapeEvent = TradeTick | Quote | Status
 
 BLOCK = 16_384  # events made at a time
 ROUND_LOT = 100.0
-_LAST = int(Counts.LAST)
+_LAST, _VENDOR = int(Counts.LAST), int(BarSource.VENDOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,19 @@ def merged(symbols: Sequence[SymbolColumns], start: int, end: int) -> Iterator[T
         for s in symbols
     ]
     return _Stream(due).events() if due else iter(())
+
+
+def bars_in_order(columns: Sequence[BarColumns], since: int) -> Iterator[Bar]:
+    """Yield the bars that close after `since` as a vendor's, by that time; of equal times the shortest, then by symbol."""
+    whole, count = joined(columns), [len(one.opened_at) for one in columns]
+    owner = np.repeat(np.arange(len(columns)), count)
+    order = np.lexsort((owner, whole.closed_at - whole.opened_at, whole.closed_at))
+    order = order[whole.closed_at[order] > since]
+    for first in range(0, len(order), BLOCK):
+        rows = order[first : first + BLOCK]
+        names = [columns[place].symbol for place in owner[rows].tolist()]
+        for name, bar in zip(names, take(whole, rows).bars(), strict=True):
+            yield msgspec.structs.replace(bar, symbol=name, source=_VENDOR)
 
 
 def newest_of(events: Iterable[TapeEvent]) -> list[TapeEvent]:

@@ -81,26 +81,26 @@ def bars_of(trades: Iterable[TradeTick]) -> list[Bar]:
     return sorted(bars + minutes.close_until(2**63 - 1), key=lambda b: (b.opened_at, b.symbol))
 
 
-def minutes_of(symbol: str, trades: TradeColumns) -> BarColumns:
-    """Return what `bars_of` makes of the trades of one symbol, in the same sums."""
+def bars_every(period: int, symbol: str, trades: TradeColumns) -> BarColumns:
+    """Return the bars of a period, ns, that trades of one symbol make: its minutes are those of `bars_of`, to the last bit."""
     forms = (trades.flags & int(Counts.LAST)) > 0
     spans = (trades.flags & TAPE_RULES.high_low) > 0
     volumes = (trades.flags & int(Counts.VOLUME)) > 0
-    minutes, row = np.unique(trades.at // MINUTE, return_inverse=True)
+    spans_of, row = np.unique(trades.at // period, return_inverse=True)
     first, last = (np.flatnonzero(np.diff(row[forms], **edge)) for edge in ({"prepend": -1}, {"append": -1}))
-    priced = row[forms][first]  # minutes in which a trade makes a price
-    highs, lows = np.full(len(minutes), -np.inf), np.full(len(minutes), np.inf)
+    priced = row[forms][first]  # those in which a trade makes a price
+    highs, lows = np.full(len(spans_of), -np.inf), np.full(len(spans_of), np.inf)
     np.maximum.at(highs, row[spans], trades.price[spans])
     np.minimum.at(lows, row[spans], trades.price[spans])
     size, price = (np.where(volumes, column, 0.0) for column in (trades.size, trades.price))
-    volume, traded = (np.bincount(row, weights, len(minutes))[priced] for weights in (size, price * size))
+    volume, traded = (np.bincount(row, weights, len(spans_of))[priced] for weights in (size, price * size))
     close = trades.price[forms][last]
     means = np.divide(traded, volume, out=close.copy(), where=volume > 0)
     average = np.array([round(mean, TAPE_RULES.decimals) for mean in means.tolist()], np.float64)
-    opened = minutes[priced] * MINUTE
+    opened = spans_of[priced] * period
     prices = trades.price[forms][first], highs[priced], lows[priced], close
-    count = np.bincount(row[volumes], minlength=len(minutes))[priced].astype(np.float64)
-    columns: Any = (opened, opened + MINUTE, *prices, volume, average, count)
+    count = np.bincount(row[volumes], minlength=len(spans_of))[priced].astype(np.float64)
+    columns: Any = (opened, opened + period, *prices, volume, average, count)
     return BarColumns(symbol, *columns)
 
 

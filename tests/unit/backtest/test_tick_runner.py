@@ -21,7 +21,7 @@ from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import EVENT_KINDS
 from liualgotrader.exchange.rules import Rules
 from liualgotrader.strategies.base import Strategy, StrategyType
-from liualgotrader.tapes.base import ColumnTape
+from liualgotrader.tapes.base import ColumnTape, SecondsTape
 from liualgotrader.tapes.columns import SymbolColumns
 from tests.unit.backtest.test_runner import BATCH, UNBOUND, trades
 
@@ -63,8 +63,11 @@ def played(kind: type[Strategy], tapes: Mapping[date, ColumnTape], **more: Any) 
         strategy.create().send(None)
     days = tuple(session for session in DAYS if session.day in tapes)
     rules = Rules(latency_ns=more.pop("latency", MILLISECOND))
-    terms = BacktestTerms(batch_id=BATCH, sessions=days, rules=rules, limits=UNBOUND, **more)
-    backtest = TickBacktest(terms, lambda session: tapes[session.day], frozenset(EVENT_KINDS))
+    events = frozenset(more.pop("events", EVENT_KINDS))
+    terms = BacktestTerms(
+        batch_id=BATCH, sessions=days, rules=rules, limits=UNBOUND, period=more.pop("period", 0), **more
+    )
+    backtest = TickBacktest(terms, lambda session: tapes[session.day], events)
     return backtest.run({SlotPlan(1, "Tested", 0, 1, day_trade=strategy.type is StrategyType.DAY_TRADE): strategy})
 
 
@@ -149,3 +152,37 @@ def test_a_position_of_a_day_trade_is_closed_before_the_close_and_one_of_a_swing
     # A quarter of an hour before the close; the quote of three minutes before is the newest.
     assert (sold.operation, sold.at) == ("sell", new_york(first.day, time(15, 45)) + MILLISECOND)
     assert (bought.price, sold.price) == (Decimal("100.01"), Decimal("99.99"))
+
+
+def test_seconds_are_told_at_their_end_and_an_order_then_meets_the_last_quote_of_the_second() -> None:
+    prints = [(59, 100, 100), (60.03, 101, 100), (60.5, 103, 50), (60.9, 102, 100), (125, 102, 100)]
+    quotes = [CALM, (60.2, 101.49, 500, 101.5, 500), (60.8, 102.49, 500, 102.5, 500), (61.5, 104.99, 500, 105, 500)]
+    tape = WrittenTape(1, prints, quotes)
+    seen: list[tuple[str, float, float, float, float, float]] = []
+    minutes: list[tuple[str, float, float, float]] = []
+
+    class OnSeconds(Strategy):
+        strategy_type = StrategyType.SWING
+
+        def on_second(self, ctx: Any, bar: Any) -> None:
+            seen.append((f"{ctx.now:%H:%M:%S}", bar.open, bar.high, bar.low, bar.close, bar.volume))
+            assert ctx.last == bar.close
+            if bar.high == 103:
+                ctx.buy(100)
+
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            minutes.append((f"{ctx.now:%H:%M:%S}", bar.open, bar.high, bar.volume))
+
+        def on_trade(self, ctx: Any, trade: Any) -> None:
+            raise AssertionError("seconds tell no prints")
+
+    record = played(OnSeconds, {tape.day: SecondsTape(tape)}, period=SECOND, events=("second", "minute"))
+    assert seen == [
+        ("09:31:00", 100, 100, 100, 100, 100),
+        ("09:31:01", 101, 103, 101, 102, 250),
+        ("09:32:06", 102, 102, 102, 102, 100),
+    ]
+    assert minutes == [("09:31:00", 100, 100, 100), ("09:32:00", 101, 103, 250), ("09:33:00", 102, 102, 100)]
+    [fill] = trades(record)
+    assert (fill.at, fill.price) == (tape.opens_at + 61_001 * MILLISECOND, Decimal("102.5"))
+    assert not record.failures

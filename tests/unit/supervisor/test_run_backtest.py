@@ -162,7 +162,7 @@ BAD.iloc[2, 0] = 0.0
         ),
         ({"data": {"OWN": frame()}, "symbols": ["OWM"]}, "the data holds no day bars of OWM from 2024-07-01"),
         ({"data": {"OWN": frame()[:0]}}, "the data holds no bars"),
-        ({"data": {"OWN": frame()}, "scale": "hour"}, 'scale is "day", "minute" or "tick", not'),
+        ({"data": {"OWN": frame()}, "scale": "hour"}, 'scale is "day", "minute", "second" or "tick", not'),
         ({"data": {"OWN": frame()}, "kash": 1}, "run_backtest knows no option 'kash': it takes strategies, "),
         ({"data": {"OWN": frame()}, "fills": "best"}, "--fills is 'best', but it must be one of strict, paper, touch"),
         (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.events import Bar, BarSource, Counts, TradeTick
 from liualgotrader.common.market_columns import TradeColumns
-from liualgotrader.tapes.minute_bars import MinuteBars, bars_of, minutes_of, sum_of
+from liualgotrader.tapes.minute_bars import MinuteBars, bars_every, bars_of, sum_of
 
 NINE_THIRTY = 1_381_152_600 * SECOND  # 2013-10-07, New York
 ALL, VOLUME, RANGE = int(Counts.ALL), int(Counts.VOLUME), int(Counts.HIGH_LOW | Counts.VOLUME)
@@ -66,7 +66,7 @@ def test_columns_of_trades_make_the_bars_that_the_trades_make_one_by_one(found: 
         at, flags = (np.array([getattr(trade, name) for trade in mine], np.int64) for name in ("at", "flags"))
         price, size = (np.array([getattr(trade, name) for trade in mine], np.float64) for name in ("price", "size"))
         expected = [msgspec.structs.replace(bar, source=int(BarSource.HISTORY)) for bar in bars_of(mine)]
-        assert minutes_of(symbol, TradeColumns(at, price, size, flags)).bars() == expected
+        assert bars_every(MINUTE, symbol, TradeColumns(at, price, size, flags)).bars() == expected
 
 
 def test_a_bar_is_handed_out_by_the_first_trade_after_it_and_only_once() -> None:
