@@ -16,7 +16,7 @@ FROM ?= 1001
 COUNT ?= 200
 CASES ?= 1000000
 
-.PHONY: demo test more fast unit chaos fuzz check bench ui clean
+.PHONY: demo test more fast quick unit chaos fuzz check bench ui clean
 
 .venv/base: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LiuAlgoTrader needs Python 3.11 or newer; set PYTHON=<path of one> and run make again.")'
@@ -43,7 +43,10 @@ more: .venv/tests
 	$(BIN)/python -m pytest -m browser tests
 
 ## fast: check style, types and architecture, and run the pure unit tests with a tenth of their examples
-fast: .venv/tests check
+fast: .venv/tests
+	@$(MAKE) --no-print-directory -j2 check quick
+
+quick: .venv/tests
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --hypothesis-profile fast -m "not slow" tests/unit
 
 ## unit: run the unit tests of one room, as in `make unit T=orders`

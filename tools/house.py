@@ -15,6 +15,7 @@ import sys
 import tokenize
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,23 @@ LAYOUT = {
 }
 
 
+@cache
+def parsed(package: Path) -> dict[Path, ast.Module]:
+    """Return the syntax tree of each file of a package."""
+    return {path: ast.parse(path.read_text()) for path in sorted(package.rglob("*.py"))}
+
+
 def figures(checkout: Path) -> dict[str, Any]:
     """Return the house's figures: counts, shares in per cent, and the names behind whatever must be none."""
     package = checkout / "liualgotrader"
-    sources = {path: path.read_text() for path in sorted(package.rglob("*.py"))}
-    trees = {path: ast.parse(source) for path, source in sources.items()}
-    lengths = sorted(_length(node) for tree in trees.values() for node in ast.walk(tree) if isinstance(node, Function))
-    private, once = _private_helpers(trees.values())
+    trees = parsed(package)
+    nodes = {path: list(ast.walk(tree)) for path, tree in trees.items()}
+    lengths = sorted(_length(node) for found in nodes.values() for node in found if isinstance(node, Function))
+    private, once = _private_helpers(nodes.values())
     rooms = {path.parent: ast.get_docstring(tree) or "" for path, tree in trees.items() if path.name == "__init__.py"}
     classes = public_classes(trees)
     return {
-        "files": len(sources),
-        "logical_lines": sum(_logical_lines(sources[path], tree) for path, tree in trees.items()),
+        "files": len(trees),
         "rooms": len(rooms) - 1,  # the package itself is the house
         "rooms_with_and": sorted(_short(room, package) for room, said in rooms.items() if _says_and(said)),
         "file_names_twice": _twice(
@@ -58,7 +64,7 @@ def figures(checkout: Path) -> dict[str, Any]:
         "function_p90": lengths[int(0.9 * len(lengths))],
         "private_helpers": private,
         "private_helpers_named_once_percent": round(100 * once / private, 1),
-        "cycles": cycles(_imports(trees, checkout)),
+        "cycles": cycles(_imports(nodes, checkout)),
     }
 
 
@@ -75,8 +81,8 @@ def _length(function: Function) -> int:
     return (function.end_lineno or function.lineno) - function.lineno + 1
 
 
-def _logical_lines(source: str, tree: ast.Module) -> int:
-    """Count the lines that hold code: no docstring, comment or blank line."""
+def logical_lines(path: Path, tree: ast.Module) -> int:
+    """Count the lines of a file that hold code: no docstring, comment or blank line."""
     documented = {
         line
         for node in ast.walk(tree)
@@ -84,18 +90,18 @@ def _logical_lines(source: str, tree: ast.Module) -> int:
         for line in range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)
     }
     lines: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
         if token.type not in LAYOUT:
             lines.update(range(token.start[0], token.end[0] + 1))
     return len(lines - documented)
 
 
-def _private_helpers(trees: Iterable[ast.Module]) -> tuple[int, int]:
+def _private_helpers(files: Iterable[list[ast.AST]]) -> tuple[int, int]:
     """Return how many private functions there are, and how many of them are named once in the whole package."""
     defined: list[str] = []
     named: Counter[str] = Counter()
-    for tree in trees:
-        for node in ast.walk(tree):
+    for nodes in files:
+        for node in nodes:
             if isinstance(node, Function) and re.match(r"_[^_]", node.name):
                 defined.append(node.name)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
@@ -105,13 +111,13 @@ def _private_helpers(trees: Iterable[ast.Module]) -> tuple[int, int]:
     return len(defined), sum(named[name] == 1 for name in defined)
 
 
-def _imports(trees: Mapping[Path, ast.Module], checkout: Path) -> dict[str, set[str]]:
+def _imports(nodes: Mapping[Path, list[ast.AST]], checkout: Path) -> dict[str, set[str]]:
     """Return for each module those that it imports when it is loaded or its types are checked."""
-    modules = {".".join(path.relative_to(checkout).with_suffix("").parts): tree for path, tree in trees.items()}
+    modules = {".".join(path.relative_to(checkout).with_suffix("").parts): found for path, found in nodes.items()}
     found: dict[str, set[str]] = {}
-    for module, tree in modules.items():
+    for module, inside in modules.items():
         targets = found[module] = set()
-        for node in ast.walk(tree):
+        for node in inside:
             if isinstance(node, ast.Import):
                 targets.update(name.name for name in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -154,4 +160,6 @@ def _short(room: Path, package: Path) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(figures(Path(sys.argv[1] if len(sys.argv) > 1 else ".")), indent=1))  # noqa: T201
+    house = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    lines = sum(logical_lines(path, tree) for path, tree in parsed(house / "liualgotrader").items())
+    print(json.dumps({"logical_lines": lines, **figures(house)}, indent=1))  # noqa: T201

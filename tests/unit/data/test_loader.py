@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,18 @@ from liualgotrader.data.market_store import MarketStore
 from liualgotrader.tapes.splits import Split
 
 
+@cache
+def counted(minutes: int) -> tuple[list[int], list[Bar]]:
+    """Return when the minutes (or days) of some sessions begin, and a bar of each that closes at its number."""
+    days = sessions(date(2021, 11, 1), date(2022, 1, 7))
+    if minutes == 1:
+        starts = [at for day in days for at in range(day.opens_at, day.closes_at, MINUTE)]
+    else:
+        starts = [midnight(day.day) for day in days]
+    closes = [(at, float(close)) for close, at in enumerate(starts)]
+    return starts, [Bar("AAPL", at, at + minutes * MINUTE, c, c, c, c, 100.0, c, 1) for at, c in closes]
+
+
 class CountedDays(DataAPI):
     """A vendor whose bar closes are the number of minutes (or days) since its first one; it keeps a call log.
 
@@ -29,14 +43,11 @@ class CountedDays(DataAPI):
     def __init__(self, store: MarketStore | None = None) -> None:
         self.calls: list[tuple[int, int]] = []
         self.store = store
-        days = sessions(date(2021, 11, 1), date(2022, 1, 7))
-        self._minutes = [at for day in days for at in range(day.opens_at, day.closes_at, MINUTE)]
-        self._days = [midnight(day.day) for day in days]
 
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
         self.calls.append((start, end))
-        starts = self._minutes if minutes == 1 else self._days
-        made = [self._bar(at, float(i), minutes) for i, at in enumerate(starts) if start <= at < end]
+        starts, bars = counted(minutes)
+        made = bars[bisect_left(starts, start) : bisect_left(starts, end)]
         return {symbol: made for symbol in symbols if symbol != "NONE"}
 
     def raw_bars_now(
@@ -46,9 +57,6 @@ class CountedDays(DataAPI):
 
     def actions_now(self, symbols: Sequence[str], start: int, end: int) -> Mapping[str, Actions]:
         return {}
-
-    def _bar(self, at: int, close: float, minutes: int) -> Bar:
-        return Bar("AAPL", at, at + minutes * MINUTE, close, close, close, close, 100.0, close, 1)
 
     def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         return {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tools.house import public_classes
+from tools.house import parsed, public_classes
 
 HOUSE = Path(__file__).parents[3]
 PACKAGE = HOUSE / "liualgotrader"
@@ -28,8 +27,8 @@ ROW = re.compile(r"^\| (`\w+`(?:, `\w+`)*) \| \S.*\|$", re.MULTILINE)
 
 
 def classes_in(*patterns: str) -> Counter[str]:
-    files = sorted(path for pattern in patterns for path in PACKAGE.glob(pattern))
-    found = public_classes({path: ast.parse(path.read_text()) for path in files})
+    trees = parsed(PACKAGE)
+    found = public_classes({path: trees[path] for pattern in patterns for path in PACKAGE.glob(pattern)})
     return Counter(name for names in found.values() for name in names)
 
 

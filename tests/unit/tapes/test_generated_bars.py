@@ -71,11 +71,9 @@ def test_prices_are_whole_cents_and_volumes_whole_shares(market: dict[str, BarCo
 
 def test_a_daily_bar_is_the_sum_of_its_minutes(market: dict[str, BarColumns]) -> None:
     for name, days in generated_bars(3, SESSIONS, seed=7, daily=True).items():
-        minutes = market[name].bars()
         for session, day in zip(SESSIONS, days.bars(), strict=True):
-            inside = [bar for bar in minutes if session.is_open(bar.opened_at)]
-            expected = sum_of(inside, session.opens_at, session.closes_at)
-            assert day == expected
+            inside = between(market[name], session.opens_at, session.closes_at).bars()
+            assert day == sum_of(inside, session.opens_at, session.closes_at)
 
 
 def test_a_session_opens_near_the_last_close_and_prices_wander() -> None:

@@ -39,8 +39,18 @@ def tape() -> GeneratedTape:
 
 
 @pytest.fixture(scope="module")
-def whole(tape: GeneratedTape) -> list[TapeEvent]:
-    return list(tape.events(0, FOR_EVER))
+def tenth() -> GeneratedTape:
+    return GeneratedTape(DAY, seed=7, symbols=20, events_limit=60_000)
+
+
+@pytest.fixture(scope="module")
+def whole(tenth: GeneratedTape) -> list[TapeEvent]:
+    return list(tenth.events(0, FOR_EVER))
+
+
+def size(tape: GeneratedTape) -> int:
+    """Count trades and quotes without making them."""
+    return sum(len(c.trades.at) + len(c.quotes.at) for c in map(tape.columns, tape.symbols()))
 
 
 def is_cents(price: float) -> bool:
@@ -147,17 +157,20 @@ def test_history_can_be_cut_by_day_and_by_minute(tape: GeneratedTape) -> None:
     assert tape.minute_bars("NOBODY", 0, FOR_EVER) == tape.daily_bars("NOBODY", DAY, DAY) == []
 
 
-def test_a_full_session_has_at_most_600000_events_and_nearly_as_many(whole: list[TapeEvent]) -> None:
-    counted = sum(not isinstance(e, Status) for e in whole)
-    assert 590_000 <= counted <= 600_000
+def test_a_full_session_has_at_most_600000_events_and_nearly_as_many(tape: GeneratedTape) -> None:
+    assert 590_000 <= size(tape) <= 600_000
+
+
+def test_every_trade_and_quote_is_played(tenth: GeneratedTape, whole: list[TapeEvent]) -> None:
+    assert sum(not isinstance(e, Status) for e in whole) == size(tenth)
 
 
 def test_a_half_day_has_as_many_fewer_events_and_ends_at_13_00() -> None:
     tape = GeneratedTape(HALF_DAY, seed=1)
     assert tape.closes_at - tape.opens_at == 210 * MINUTE
-    events = list(tape.events(0, FOR_EVER))
-    assert 600_000 * 210 / 390 * 0.97 <= len(events) <= 600_000 * 210 / 390
-    assert tape.closes_at - MINUTE < max(e.at for e in events if isinstance(e, TradeTick)) < tape.closes_at
+    assert 600_000 * 210 / 390 * 0.97 <= size(tape) <= 600_000 * 210 / 390
+    last = max(tape.columns(symbol).trades.at[-1] for symbol in tape.symbols())
+    assert tape.closes_at - MINUTE < last < tape.closes_at
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -190,11 +203,11 @@ def test_symbols_that_gap_up_climb_and_those_that_revert_come_back(tape: Generat
             assert abs(price[-1] / opened - 1) < 0.04, symbol
 
 
-def test_volume_is_u_shaped(whole: list[TapeEvent], tape: GeneratedTape) -> None:
+def test_volume_is_u_shaped(tape: GeneratedTape) -> None:
     hours = [0.0] * 7
-    for e in whole:
-        if isinstance(e, TradeTick):
-            hours[(e.at - tape.opens_at) // HOUR] += e.size
+    for trades in (tape.columns(symbol).trades for symbol in tape.symbols()):
+        for hour, shares in enumerate(np.bincount((trades.at - tape.opens_at) // HOUR, trades.size)):
+            hours[hour] += shares
     noon = min(hours[2:5])
     assert hours[0] > 2 * noon
     assert hours[6] * 2 > 2 * noon  # the last one is half an hour
