@@ -151,9 +151,12 @@ def deflated_sharpe(returns: Floats, trials: Floats) -> float | None:
     has none: that one counts among those that were tried, but not in their deviation.
     Source: Bailey and López de Prado, "The Deflated Sharpe Ratio", Journal of Portfolio Management 40 (2014).
     """
-    ratios = trials[np.isfinite(trials)]
-    deviation = float(np.std(ratios, ddof=1)) if len(ratios) > 1 else 0.0
-    return probabilistic_sharpe(returns, luckiest_sharpe(len(trials), deviation))
+    return probabilistic_sharpe(returns, luckiest_sharpe(len(trials), deviation(trials[np.isfinite(trials)])))
+
+
+def deviation(values: Floats) -> float:
+    """Return the deviation of a sample (n - 1); 0 of fewer than two."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from liualgotrader.analytics import performance
 from liualgotrader.analytics.backtest_summary import EquityFigures, equity_figures
+from liualgotrader.analytics.equity import AccountCurve
 from liualgotrader.analytics.performance import Significance
 from liualgotrader.analytics.summary import TradingFigures, by_strategy, by_symbol, grouped, trading_figures
 from liualgotrader.analytics.trips import Key, OpenPosition, RoundTrip, Trips, round_trips, sign_of
@@ -26,6 +27,7 @@ from liualgotrader.common.clock import HOUR, MINUTE, as_datetime
 from liualgotrader.common.market_columns import BarColumns, Floats, Ints
 from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.rows import CarriedPosition, FilledTrade, HonestyCheck
+from liualgotrader.tapes.splits import Split, adjusted
 
 _POINTS = 2000  # of a curve that is drawn
 _CANDLES = 3000  # of a symbol
@@ -45,8 +47,10 @@ class ReportSource:
     """What a report is made of. Without `cash`, dollars at the start, nothing is said in percent of the account.
 
     `bars` has the prices of what was traded, as far as they are known, `opening` what earlier batches left open, `equity`
-    the value before the first session and at each close where somebody has kept it. `parameters` are those of each
-    strategy, `terms` what the batch was played on and by, `notes` what a person must know.
+    the value before the first session and at each close where somebody has kept it, and `curve` what it was inside them.
+    Bars are raw, `splits` what happened to the shares. `parameters` are those of each strategy, `terms` what the batch was
+    played on and by, `notes` what a person must know. `trials` are the Sharpe ratios of all backtests of the same strategies
+    that are known, this one among them, NaN for one that has none; None if nobody has kept them.
     """
 
     batch_id: str
@@ -58,6 +62,9 @@ class ReportSource:
     cash: float | None
     opening: Mapping[Key, CarriedPosition] = field(default_factory=dict)
     equity: Floats | None = None
+    curve: AccountCurve | None = None
+    splits: Mapping[str, Sequence[Split]] = field(default_factory=dict)
+    trials: Floats | None = None
     benchmark: str = ""
     seed: int = 0
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -77,6 +84,19 @@ class Excursions:
 
 
 @dataclass(frozen=True, slots=True)
+class Deflation:
+    """What is left of a Sharpe ratio once it counts how many were tried.
+
+    `luckiest` is the ratio that the best of so many worthless trials would show, `probability` how probable it is that the
+    true ratio lies above it.
+    """
+
+    trials: int
+    luckiest: float
+    probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All figures of a batch. `months` are returns by (year, month), as fractions; `charts` is what the page draws."""
 
@@ -91,6 +111,8 @@ class Report:
     symbols: tuple[TradingFigures, ...]
     exits: tuple[TradingFigures, ...]
     significance: Significance | None
+    deflation: Deflation | None
+    deepest: float | None  # drawdown at any moment that is known, a fraction
     excursions: Excursions
     trips: tuple[RoundTrip, ...]
     open: tuple[OpenPosition, ...]
@@ -101,15 +123,16 @@ class Report:
 def report_of(source: ReportSource) -> Report:
     """Return all figures of a batch."""
     trips = round_trips(source.executions, source.opening)
+    bars = _of_last_day(source)
     closes = np.array([source.sessions[0].opens_at, *(s.closes_at for s in source.sessions)], np.int64)
     moves = _moves(source)
     equity = source.equity if source.equity is not None else _account_at(source, moves, closes)[0]
-    last = _prices_at(source.bars, closes[-1])
+    last = _prices_at(bars, closes[-1])
     prices = {symbol: None if np.isnan(price) else exact(price) for symbol, price in last.items()}
     known = source.cash is not None and bool(np.isfinite(equity).all())
-    benchmark = source.bars.get(source.benchmark)
+    benchmark = bars.get(source.benchmark)
     held = np.zeros(0) if benchmark is None else _price_at(benchmark, closes, first_open=True)
-    adverse, favourable = _excursions(trips.closed, source.bars)
+    adverse, favourable = _excursions(trips.closed, bars, source.splits)
     gains = np.array([t.gain for t in trips.closed], np.float64)
     return Report(
         source=source,
@@ -123,18 +146,47 @@ def report_of(source: ReportSource) -> Report:
         symbols=grouped(trips, by_symbol, prices=prices),
         exits=grouped(trips, _exit_of, prices=prices),
         significance=performance.significance(gains, source.seed),
+        deflation=_deflation(equity, source.trials) if known else None,
+        deepest=_deepest(source, equity if known else None),
         excursions=_medians(gains, adverse, favourable),
         trips=trips.closed,
         open=trips.open,
         prices=prices,
         charts={
-            "curve": _curve(source, trips, moves, equity if known else None, closes),
+            "curve": _curve(source, trips, moves, equity if known else None, closes, benchmark),
             "rolling": _rolling(equity, closes) if known else None,
             "histogram": _histogram(trips.closed, gains),
             "excursions": _dots(gains, adverse, favourable),
-            "symbols": _symbol_charts(source, trips),
+            "symbols": _symbol_charts(source, trips, bars),
         },
     )
+
+
+def _of_last_day(source: ReportSource) -> dict[str, BarColumns]:
+    """Return all bars at the prices of the last day, so that no split shows as a fall."""
+    last = source.sessions[-1].day
+    return {symbol: adjusted(one, source.splits.get(symbol, ()), last) for symbol, one in source.bars.items()}
+
+
+def _terms_after(splits: Sequence[Split], at: int, last: date) -> float:
+    """Return by what prices of an instant are divided to be those of the last day."""
+    return float(np.prod([split.ratio for split in splits if split.at > at and split.day <= last]))
+
+
+def _deflation(equity: Floats, trials: Floats | None) -> Deflation | None:
+    if trials is None or not len(trials):
+        return None
+    spread = performance.deviation(trials[np.isfinite(trials)])
+    luckiest = performance.luckiest_sharpe(len(trials), spread)
+    return Deflation(len(trials), luckiest, performance.deflated_sharpe(performance.returns_of(equity), trials))
+
+
+def _deepest(source: ReportSource, equity: Floats | None) -> float | None:
+    """Return the deepest drawdown of the account at the moments that are known, None if only closes are."""
+    if equity is None or source.curve is None or not len(source.curve.amount):
+        return None
+    worst = performance.worst_drawdown(source.curve.amount)
+    return None if worst is None else worst.depth
 
 
 def _exit_of(trip: RoundTrip | OpenPosition) -> str:
@@ -212,7 +264,14 @@ def _prices_at(bars: Mapping[str, BarColumns], at: int) -> dict[str, float]:
     return {symbol: float(_price_at(one, np.array([at]))[0]) for symbol, one in bars.items() if len(one.close)}
 
 
-def _curve(source: ReportSource, trips: Trips, moves: Moves, equity: Floats | None, closes: Ints) -> dict[str, Any]:
+def _curve(
+    source: ReportSource,
+    trips: Trips,
+    moves: Moves,
+    equity: Floats | None,
+    closes: Ints,
+    benchmark: BarColumns | None,
+) -> dict[str, Any]:
     """Return what is drawn of the account: equity, or else the dollars gained; a benchmark that cost as much; exposure."""
     sessions = source.sessions
     each = max(_LEAST_POINTS, _POINTS // len(sessions)) if _period(source.bars) < HOUR else 1
@@ -221,6 +280,9 @@ def _curve(source: ReportSource, trips: Trips, moves: Moves, equity: Floats | No
         value, gross, net = equity, *_account_at(source, moves, closes)[1:]
     elif source.bars:
         value, gross, net = _account_at(source, moves, times)
+        if equity is not None and source.curve is not None and len(source.curve.at):
+            place = np.searchsorted(source.curve.at, times, side="right") - 1
+            value = np.where(place >= 0, source.curve.amount[np.maximum(place, 0)], equity[0])
     else:
         gains = sorted((t.ended_at, float(t.gain)) for t in trips.closed)
         came_to = np.concatenate([[0.0], np.cumsum([gain for _, gain in gains])])
@@ -233,7 +295,7 @@ def _curve(source: ReportSource, trips: Trips, moves: Moves, equity: Floats | No
         exposed = closes[1:]
         gross, net = (np.mean(values[1:].reshape(len(sessions), each), axis=1) for values in (gross, net))
     shown = _thinned(len(exposed), _POINTS)
-    held = source.bars.get(source.benchmark) if equity is not None else None
+    held = benchmark if equity is not None else None
     scaled = np.full(len(times), np.nan) if held is None else _price_at(held, times, first_open=True)
     scaled = scaled / scaled[np.argmax(np.isfinite(scaled))] * (source.cash or 1.0)
     return {
@@ -298,8 +360,13 @@ def _histogram(trips: Sequence[RoundTrip], gains: Floats) -> dict[str, Any] | No
     }
 
 
-def _excursions(trips: Sequence[RoundTrip], bars: Mapping[str, BarColumns]) -> tuple[Floats, Floats]:
-    """Return MAE and MFE of each trip in percent of its entry price, NaN where there are no prices."""
+def _excursions(
+    trips: Sequence[RoundTrip], bars: Mapping[str, BarColumns], splits: Mapping[str, Sequence[Split]]
+) -> tuple[Floats, Floats]:
+    """Return MAE and MFE of each trip in percent of its entry price, NaN where there are no prices.
+
+    Bars are at the prices of the last day, a trip at those of its end.
+    """
     adverse, favourable = np.full(len(trips), np.nan), np.full(len(trips), np.nan)
     places: dict[str, list[int]] = {}
     for place, trip in enumerate(trips):
@@ -309,7 +376,9 @@ def _excursions(trips: Sequence[RoundTrip], bars: Mapping[str, BarColumns]) -> t
             continue
         chosen = [trips[place] for place in of_symbol]
         began, ended, sides = (np.array([getattr(t, n) for t in chosen]) for n in ("started_at", "ended_at", "side"))
-        entries = np.array([float(t.entry_price) for t in chosen])
+        last = as_datetime(int(one.closed_at[-1])).date()
+        ratios = [_terms_after(splits.get(symbol, ()), t.ended_at, last) for t in chosen] if splits.get(symbol) else 1.0
+        entries = np.array([float(t.entry_price) for t in chosen]) / ratios
         found = performance.excursions((began, ended, sides, entries), one.opened_at, one.closed_at, one.low, one.high)
         adverse[of_symbol], favourable[of_symbol] = (100.0 * far / entries for far in found)
     return adverse, favourable
@@ -339,26 +408,41 @@ def notable(trips: Sequence[RoundTrip], most: int) -> list[RoundTrip]:
     return sorted(sorted(trips, key=lambda t: -abs(t.gain))[:most], key=attrgetter("started_at"))
 
 
-def _symbol_charts(source: ReportSource, trips: Trips) -> list[dict[str, Any]]:
+def _symbol_charts(source: ReportSource, trips: Trips, bars: Mapping[str, BarColumns]) -> list[dict[str, Any]]:
     """Return prices and trades of the symbols that were traded most."""
     count = Counter([*(t.symbol for t in trips.closed), *(p.symbol for p in trips.open)])
     names = sorted(count.keys() & source.bars.keys(), key=lambda symbol: (-count[symbol], symbol))[:_SYMBOLS]
     candles = min(_CANDLES, _ALL_CANDLES // max(1, len(names)))
-    return [_symbol_chart(source, symbol, trips.closed, candles) for symbol in names]
+    return [_symbol_chart(source, bars[symbol], trips.closed, candles) for symbol in names]
 
 
-def _symbol_chart(source: ReportSource, symbol: str, trips: Sequence[RoundTrip], candles: int) -> dict[str, Any]:
-    """Return a symbol's bars, several in one candle where there are many, and its trades on them."""
-    bars, sessions = source.bars[symbol], source.sessions
+def _symbol_chart(source: ReportSource, bars: BarColumns, trips: Sequence[RoundTrip], candles: int) -> dict[str, Any]:
+    """Return a symbol's bars, several in one candle where there are many, and its trades on them.
+
+    All prices are those of the last day: what was traded before a split is brought to them.
+    """
+    symbol, sessions = bars.symbol, source.sessions
+    splits = [split for split in source.splits.get(symbol, ()) if sessions[0].day < split.day <= sessions[-1].day]
     inside = np.flatnonzero((bars.opened_at >= sessions[0].opens_at) & (bars.closed_at <= sessions[-1].closes_at))
     starts = _candles(bars.opened_at[inside], sessions, candles)
     opened = bars.opened_at[inside][starts]
     ends = np.append(starts[1:], len(inside)) - 1
     mine = [t for t in trips if t.symbol == symbol]
-    drawn = sorted({t.started_at: t for t in (*notable(mine, _NOTABLE), *mine[-_NEWEST:])}.items())
+    chosen = {id(t): t for t in (*notable(mine, _NOTABLE), *mine[-_NEWEST:])}.values()
+    drawn = sorted(chosen, key=lambda t: (t.started_at, t.ended_at))
 
     def candle_of(at: int) -> int:
         return max(0, int(np.searchsorted(opened, at, side="right")) - 1)
+
+    def priced(trip: RoundTrip) -> list[float | None]:
+        ratio = _terms_after(splits, trip.ended_at, sessions[-1].day) if splits else 1.0
+        prices = (trip.entry_price, trip.exit_price, trip.stop, trip.target)
+        return [None if price is None else round(float(price) / ratio, 6) for price in prices]
+
+    def row(trip: RoundTrip) -> list[Any]:
+        entry, left, stop, target = priced(trip)
+        ends = candle_of(trip.started_at), candle_of(trip.ended_at)
+        return [ends[0], entry, ends[1], left, trip.side, stop, target, float(trip.gain)]
 
     return {
         "symbol": symbol,
@@ -367,13 +451,10 @@ def _symbol_chart(source: ReportSource, symbol: str, trips: Sequence[RoundTrip],
         "high": _numbers(np.maximum.reduceat(bars.high[inside], starts), 4),
         "low": _numbers(np.minimum.reduceat(bars.low[inside], starts), 4),
         "close": _numbers(bars.close[inside][ends], 4),
-        "trades": [
-            [candle_of(t.started_at), float(t.entry_price), candle_of(t.ended_at), float(t.exit_price), t.side,
-             None if t.stop is None else float(t.stop), None if t.target is None else float(t.target), float(t.gain)]
-            for _, t in drawn
-        ],
+        "trades": [row(trip) for trip in drawn],
+        "splits": [str(split) for split in splits],
         "of": len(mine),
-    }  # fmt: skip
+    }
 
 
 def _candles(opened: Ints, sessions: Sequence[TradingSession], most: int) -> Ints:

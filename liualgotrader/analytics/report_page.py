@@ -13,12 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from html import escape
 from importlib.resources import files
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
 
 from liualgotrader import __version__
 from liualgotrader.analytics.backtest_summary import EquityFigures
+from liualgotrader.analytics.performance import YEAR
 from liualgotrader.analytics.report import Report, notable
 from liualgotrader.analytics.summary import TradingFigures, open_gain
 from liualgotrader.analytics.trips import RoundTrip
@@ -96,7 +98,9 @@ def _document(report: Report) -> dict[str, Any]:
     """Return what a program reads: every figure, and what the charts draw."""
     names = ("account", "benchmark", "time_in_market", "turnover", "total", "strategies", "symbols", "exits")
     months = {f"{year}-{month:02}": gained for (year, month), gained in report.months.items()}
-    figures = {name: getattr(report, name) for name in (*names, "significance", "excursions", "open")}
+    figures = {
+        name: getattr(report, name) for name in (*names, "significance", "deflation", "deepest", "excursions", "open")
+    }
     return {"batch_id": report.source.batch_id, "figures": figures | {"months": months}, "charts": report.charts}
 
 
@@ -119,8 +123,8 @@ def _header(report: Report, names: str) -> str:
     first, last = source.sessions[0].day, source.sessions[-1].day
     span = f"{first}" if first == last else f"{first} to {last}"
     return f"""<header><div><h1>{escape(names)}</h1>
-<p class="soft"><span class="badge">{escape(source.environment)}</span>{span} · {len(source.sessions):,} sessions ·
-{report.total.trips:,} trades in {len(report.symbols):,} symbols · exchange time (New York)</p></div>
+<p class="soft"><span class="badge">{escape(source.environment)}</span>{span} · {_counted(len(source.sessions), "session")} ·
+{_counted(report.total.trips, "trade")} in {_counted(len(report.symbols), "symbol")} · exchange time (New York)</p></div>
 <button id="theme" type="button" title="Switch between light and dark">Dark</button></header>"""
 
 
@@ -135,12 +139,14 @@ def _headline(report: Report) -> str:
         ("p-value of luck", plain(luck.p_value if luck else None, digits=3), "bootstrap"),
     ]
     if account is not None:
-        lasted = account.drawdown_sessions
+        lasted, sessions = account.drawdown_sessions, len(report.source.sessions)
+        inside = "" if report.deepest is None else f"; {percent(report.deepest)} inside"
         told[:0] = [
             ("return", _signed(account.total_return, percent(account.total_return, sign="+")),
-             f"{percent(account.annual_growth, sign='+')} a year"),
+             f"{percent(account.annual_growth, sign='+')} a year" if _a_year(report) else f"in {_counted(sessions, 'session')}"),
             ("Sharpe ratio", plain(account.sharpe_ratio), f"volatility {percent(account.volatility)} a year"),
-            ("max drawdown", percent(account.max_drawdown), f"{'–' if lasted is None else f'{lasted:,}'} sessions long"),
+            ("max drawdown", percent(account.max_drawdown),
+             f"{'–' if lasted is None else _counted(lasted, 'session')} long, of closes{inside}"),
         ]  # fmt: skip
     cards = (
         f'<div class="figure"><span>{escape(name)}</span><b>{value}</b><small>{escape(more)}</small></div>'
@@ -194,9 +200,7 @@ def _honesty(report: Report) -> str:
             f" In another order the same trades fall by up to {luck.drawdown:,.2f} $ (95 % of the orders).",
         ]
         rows = [("passed" if luck.p_value < _LIKELY_LUCK else "failed", "significance", said)]
-    if report.account is not None and (likely := report.account.probabilistic_sharpe) is not None:
-        better = f"The true Sharpe ratio lies above 0 with a probability of {100 * likely:.1f} %."
-        rows.append(("passed" if likely > 1 - _LIKELY_LUCK else "failed", "Sharpe ratio", [better]))
+    rows.append(_sharpe_panel(report))
     ran = {check.name: check for check in report.source.checks}
     for name in [*_CHECKS, *sorted(ran.keys() - _CHECKS.keys())]:
         if (check := ran.get(name)) is None:
@@ -212,6 +216,28 @@ def _honesty(report: Report) -> str:
     return f'<ul class="checks">{"".join(items)}</ul>'
 
 
+def _sharpe_panel(report: Report) -> tuple[str, str, list[str]]:
+    """Return what is to be said of the Sharpe ratio, probabilistic and deflated."""
+    likely = None if report.account is None else report.account.probabilistic_sharpe
+    if likely is None:
+        why = "the account's value is not known" if report.account is None else "it needs sessions that differ"
+        return "unknown", "Sharpe ratio", [f"Nothing can be said of the true one: {why}."]
+    said = [f"The true Sharpe ratio lies above 0 with a probability of {100 * likely:.1f} % (probabilistic)."]
+    tried = report.deflation
+    if tried is None:
+        said.append("How many variants were tried before is not known, as nothing was stored.")
+    elif tried.trials == 1:
+        said.append("The record has no other backtest of these strategies: none was chosen among several.")
+    elif tried.probability is not None:
+        said.append(
+            f"The record has {tried.trials:,} backtests of these strategies. The best of so many worthless ones would show"
+            f" {tried.luckiest:.2f}; the true ratio lies above that with a probability of {100 * tried.probability:.1f} %"
+            " (deflated)."
+        )
+        likely = tried.probability
+    return "passed" if likely > 1 - _LIKELY_LUCK else "failed", "Sharpe ratio", said
+
+
 def _mark(verdict: str) -> str:
     return {"passed": "✓ passed", "failed": "✗ failed", "not run": "not run"}.get(verdict, f"? {escape(verdict)}")
 
@@ -225,9 +251,11 @@ def _with_code(text: str) -> str:
 def _key_figures(report: Report) -> str:
     columns = [("account", report.account), (f"{report.source.benchmark} held", report.benchmark)]
     known = [(name, figures) for name, figures in columns if figures is not None]
-    rows = list(zip(*(_equity_column(figures) for _, figures in known), strict=True))
+    rows = list(zip(*(_equity_column(figures, years=_a_year(report)) for _, figures in known), strict=True))
     far = report.excursions
     more = [
+        ("max drawdown inside sessions", percent(report.deepest)),
+        ("deflated Sharpe", percent(report.deflation.probability if report.deflation else None)),
         ("time in market", percent(report.time_in_market)),
         ("turnover a year", plain(report.turnover)),
         ("fees", f"{report.total.fees:,.2f} $"),
@@ -248,13 +276,13 @@ def _of(figure: float | None) -> str:
     return _UNKNOWN if figure is None else f"{figure:,.2f} %"
 
 
-def _equity_column(figures: EquityFigures) -> list[tuple[str, str]]:
+def _equity_column(figures: EquityFigures, *, years: bool) -> list[tuple[str, str]]:
     lasted = figures.drawdown_sessions
     return [
         ("at first", f"{plain(figures.first)} $"),
         ("at last", f"{plain(figures.last)} $"),
         ("return", percent(figures.total_return, sign="+")),
-        ("CAGR", percent(figures.annual_growth, sign="+")),
+        ("CAGR", percent(figures.annual_growth, sign="+") if years else "under a year"),
         ("volatility a year", percent(figures.volatility)),
         ("Sharpe ratio", plain(figures.sharpe_ratio)),
         ("P(Sharpe > 0)", percent(figures.probabilistic_sharpe)),
@@ -314,8 +342,13 @@ def _trade_cards(report: Report) -> Iterable[str]:
             f'</h2><select id="symbol" aria-label="symbol">{chosen}</select><button id="whole" type="button"></button>'
             '<span id="drawn" class="note"></span>'
         )
-        title, note = "Trades on the price", f"{note}stops and targets as planned at entry"
+        title, note = "Trades on the price", f"{note}stops and targets as planned at entry{_at_last_prices(charts)}"
         yield _card(title, '<div id="price" class="chart price"></div>', note).replace("</h2>", choice, 1)
+
+
+def _at_last_prices(charts: Sequence[Mapping[str, Any]]) -> str:
+    split = [f"{one['symbol']} {text}" for one in charts for text in one["splits"]]
+    return f"; at the prices after all splits ({', '.join(split)})" if split else ""
 
 
 def _groups(name: str, found: Sequence[TradingFigures], total: Sequence[TradingFigures]) -> str:
@@ -381,7 +414,14 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _parameters(parameters: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
-        (f"{strategy}: {name}", value if isinstance(value, str) else _encoder.encode(value).decode())
+        (
+            f"{strategy}: {name}",
+            PurePath(value).name
+            if name == "filename"
+            else value
+            if isinstance(value, str)
+            else _encoder.encode(value).decode(),
+        )
         for strategy, values in parameters.items()
         for name, value in values.items()
     ]
@@ -394,6 +434,15 @@ def _facts(rows: Iterable[tuple[str, str]]) -> str:
 
 
 # --- figures as text ------------------------------------------------------------------------------------
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _a_year(report: Report) -> bool:
+    """Whether returns may be annualised: of less than a year they must not be (GIPS Standards 2020)."""
+    return len(report.source.sessions) >= YEAR
 
 
 def _signed(figure: Decimal | float | None, text: str) -> str:

@@ -197,6 +197,7 @@ class _RunningTrip:
         """Go on in the terms after a split: `ratio` new shares per old one."""
         self.entered, self.exited = self.entered * ratio, self.exited * ratio
         self.stop = None if self.stop is None else self.stop / ratio
+        self.target = None if self.target is None else self.target / ratio
 
     def ended(self, last: FilledTrade) -> RoundTrip:
         return RoundTrip(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import platform
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
 from decimal import Decimal
 from functools import partial
@@ -34,6 +35,7 @@ from liualgotrader.common.events import Pick
 from liualgotrader.common.folder_imports import loaded_files
 from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.plugins import one_line, source_of, user_code, where_raised
+from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import AlgoRunRow, BatchRow, HonestyCheck, PickRow
 from liualgotrader.common.secret import without_secrets
 from liualgotrader.common.session_plan import SlotPlan
@@ -56,6 +58,7 @@ from liualgotrader.supervisor.view import Screen
 
 ENVIRONMENT = "BACKTEST"
 _CASH = Decimal(100_000)
+_MOST_TRIALS = 10_000  # the newest backtests, among which one was chosen
 
 
 class RepeatedBatch(msgspec.Struct, frozen=True):
@@ -195,6 +198,13 @@ class Backtesting:
             with loops_aside(), suppress(DatabaseUnavailable):
                 return tuple(self._loop.run(self.record.store.honesty_checks(self.batch_id)))
         return ()
+
+    def other_ratios(self) -> tuple[float, ...] | None:
+        """Return the Sharpe ratios of other backtests of the same strategies, None without a record that has them."""
+        if self.record is not None:
+            with loops_aside(), suppress(DatabaseUnavailable):
+                return self._loop.run(other_ratios(self.record.store, self.batch_id, self.plan.strategies.keys()))
+        return None
 
     def _view(self) -> AbstractContextManager[None]:
         """Let the original's module attributes be answered with this run's values."""
@@ -389,6 +399,15 @@ class Backtesting:
                 await store.end_algo_run(run_id, now, reasons.get(run_id, reason))
             self._runs.clear()
             await store.end_batch(self.batch_id, now, reason)
+
+
+async def other_ratios(store: Store, batch_id: str, strategies: Set[str]) -> tuple[float, ...]:
+    """Return the Sharpe ratios of all other backtests of these strategies that were played to their end; NaN: it has none."""
+    return tuple(
+        math.nan if one.figures.sharpe_ratio is None else one.figures.sharpe_ratio
+        for one in await store.results(_MOST_TRIALS, ENVIRONMENT)
+        if one.figures is not None and one.batch_id != batch_id and one.parameters.keys() == strategies
+    )
 
 
 def narrowed(plan: TradePlan, request: BacktestRequest) -> TradePlan:

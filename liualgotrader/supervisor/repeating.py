@@ -29,7 +29,7 @@ from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.data.market_store import MarketStore
 from liualgotrader.data.recorded_series import MARKET, records_of
 from liualgotrader.supervisor.backtest_bars import BarsWanted
-from liualgotrader.supervisor.backtesting import ENVIRONMENT, RepeatedBatch
+from liualgotrader.supervisor.backtesting import ENVIRONMENT, RepeatedBatch, other_ratios
 from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.session_database import open_record
 from liualgotrader.supervisor.session_figures import Results
@@ -53,6 +53,7 @@ class FoundBatch(msgspec.Struct, frozen=True):
     checks: tuple[HonestyCheck, ...] = ()
     parameters: Mapping[str, Mapping[str, Any]] = {}
     equity: tuple[EquityRow, ...] = ()
+    others: tuple[float, ...] | None = None  # Sharpe ratios of other backtests of the same strategies; None: not known
 
     @property
     def traded(self) -> frozenset[str]:
@@ -106,6 +107,7 @@ async def _read(store: Store, row: BatchRow, simulated: bool) -> FoundBatch:
         tuple(await store.honesty_checks(batch_id)),
         {run.strategy: run.parameters for run in runs.values()},
         tuple(await store.equity([batch_id])),
+        await other_ratios(store, batch_id, {run.strategy for run in runs.values()}),
     )
 
 

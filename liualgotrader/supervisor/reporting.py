@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from liualgotrader.analytics.equity import by_session
+from liualgotrader.analytics.equity import by_session, curve_of
+from liualgotrader.analytics.performance import returns_of, sharpe_ratio
 from liualgotrader.analytics.report import ReportSource, report_of
 from liualgotrader.analytics.report_page import page_of
 from liualgotrader.common.calendar import TradingSession
@@ -20,10 +21,10 @@ from liualgotrader.common.clock import DAY, MINUTE, SECOND, as_datetime
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, LiuError, OutsideError
 from liualgotrader.common.files import replace_file
-from liualgotrader.common.market_columns import BarColumns, Floats
+from liualgotrader.common.market_columns import Floats
 from liualgotrader.common.rows import BatchRow
 from liualgotrader.common.session_plan import MarketSpec
-from liualgotrader.supervisor.backtest_bars import TICKS, BarsWanted, history_of, played_bars
+from liualgotrader.supervisor.backtest_bars import TICKS, BarsWanted, PlayedBars, history_of, played_bars
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import ENVIRONMENT, Backtesting
 from liualgotrader.supervisor.repeating import FoundBatch, bars_of, find_batch
@@ -77,16 +78,16 @@ async def source_of_record(settings: Settings, beginning: str) -> ReportSource:
     """
     found = await find_batch(settings, beginning)
     wanted, notes = _bars_wanted(found)
-    bars: Mapping[str, BarColumns] = {}
+    played = PlayedBars({})
     try:
         if wanted is not None and found.trades:
-            bars = played_bars(wanted, settings.home_path / "market", history_of(wanted, _history(found.row))).bars
+            played = played_bars(wanted, settings.home_path / "market", history_of(wanted, _history(found.row)))
     except LiuError as error:
         notes.append(f"Without prices, so without excursions, price charts and what open positions are worth: {error}.")
     sessions = (wanted or BarsWanted(first=_day(found.row), last=_day(found.row))).sessions()
     kept = by_session(found.equity)
     equity = kept.tolist() if len(kept) == len(sessions) + 1 and np.isfinite(kept).all() else None
-    return _source(found, bars, sessions, notes, equity)
+    return _source(found, played, sessions, notes, equity)
 
 
 def source_of_backtest(backtesting: Backtesting, outcome: BacktestOutcome, fingerprint: str = "") -> ReportSource:
@@ -99,16 +100,18 @@ def source_of_backtest(backtesting: Backtesting, outcome: BacktestOutcome, finge
         trades=tuple(outcome.executions),
         checks=backtesting.honesty_checks(),
         parameters=backtesting.plan.strategies,
+        equity=tuple(outcome.equity()),
+        others=backtesting.other_ratios(),
     )
     notes = [sentence for sentence in (outcome.sentence, *dict.fromkeys(run.warnings)) if sentence]
-    equity = [run.first_equity, *run.equity.tolist()]
-    source = _source(found, backtesting.played.bars, run.sessions, notes, equity)
+    equity = by_session(found.equity).tolist()
+    source = _source(found, backtesting.played, run.sessions, notes, equity)
     return replace(source, terms={**source.terms, "fingerprint": fingerprint}) if fingerprint else source
 
 
 def _source(
     found: FoundBatch,
-    bars: Mapping[str, BarColumns],
+    played: PlayedBars,
     sessions: Sequence[TradingSession],
     notes: Sequence[str],
     equity: Sequence[float] | None = None,
@@ -122,17 +125,25 @@ def _source(
         strategies=list(found.parameters),
         sessions=sessions,
         executions=found.trades,
-        bars=bars,
+        bars=played.bars,
+        splits=played.splits,
+        curve=curve_of(found.equity) if found.equity else None,
+        trials=None if found.others is None or kept is None else np.array([*found.others, _ratio(kept)]),
         cash=_cash(row),
         opening=found.opening,
         equity=kept,
-        benchmark=told.get("benchmark") or next(iter(bars), "") if told else "",
+        benchmark=told.get("benchmark") or next(iter(played.bars), "") if told else "",
         seed=row.seed or 0,
         parameters=found.parameters,
         terms=_terms(row, told),
         checks=found.checks,
         notes=[*([_INVENTED] if invented else []), *notes],
     )
+
+
+def _ratio(equity: Floats) -> float:
+    found = sharpe_ratio(returns_of(equity))
+    return np.nan if found is None else found
 
 
 def _bars_wanted(found: FoundBatch) -> tuple[BarsWanted | None, list[str]]:
