@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MINUTE
-from liualgotrader.common.market_columns import Floats, Ints
+from liualgotrader.common.market_columns import BarColumns, Floats, Ints
 from liualgotrader.common.recording import RecordedColumns, nothing_recorded
 from liualgotrader.common.rows import Row, SignalRow
 from liualgotrader.common.session_plan import SlotPlan
@@ -24,7 +24,8 @@ from liualgotrader.tapes.splits import Dividend, Split
 class BacktestTerms:
     """What a run is played by. `period` is the length of its bars, ns; `sessions` are played in order.
 
-    Bars are raw: splits and dividends happen when the session of their day begins.
+    Bars are raw: splits and dividends happen when the session of their day begins. `detail` returns raw finer bars of a
+    symbol in a session, as far as there are any: what passes inside a bar while an order works is taken from them.
     """
 
     batch_id: str
@@ -40,6 +41,7 @@ class BacktestTerms:
     shortable: Mapping[str, bool] = field(default_factory=dict)
     splits: Mapping[str, Sequence[Split]] = field(default_factory=dict)  # by symbol
     dividends: Mapping[str, Sequence[Dividend]] = field(default_factory=dict)
+    detail: Callable[[str, TradingSession], BarColumns] | None = None
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ the clock. An order trades no earlier than at the open of the next bar of its sy
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -16,7 +16,8 @@ from liualgotrader.backtest.run_record import BacktestTerms
 from liualgotrader.backtest.session_run import PlayedMarket, SessionRun, hours_of
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import HOUR, SECOND
-from liualgotrader.common.market_columns import BarColumns
+from liualgotrader.common.events import Bar
+from liualgotrader.common.market_columns import BarColumns, between
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.engine.bar_tape import BarTape
 from liualgotrader.engine.bars import Bars, BarsView
@@ -44,6 +45,7 @@ class Backtest(SessionRun):
         self._tape = BarTape([*known.values()], first.opens_at, starts)
         self._numbers = {symbol: number for number, symbol in enumerate(self._tape.symbols)}
         self._extremes: dict[str, tuple[float, float]] = {}
+        self._details: dict[str, BarColumns] = {}  # of the session
         following = (*(session.opens_at for session in terms.sessions[1:]), 0)
         market = PlayedMarket(
             hours=[
@@ -72,6 +74,7 @@ class Backtest(SessionRun):
 
     def _prepare(self, session: TradingSession) -> ExchangeSession:
         self._extremes.clear()
+        self._details.clear()
         return super()._prepare(session)
 
     def _restate(self, symbol: str, ratio: Decimal) -> None:
@@ -119,10 +122,32 @@ class Backtest(SessionRun):
         if bars := [bar for bar in found if bar is not None]:
             if inside:
                 self._exchange.close_bars(bars)
-            else:
-                self._exchange.on_bars(bars)
-            self._path.now = max(self._path.now, bars[0].opened_at)
-            self._path.settle()
+                self._after_crossing(bars[0].opened_at)
+                return
+            for passing in self._finer(bars) if self.terms.detail is not None else [bars]:
+                self._exchange.on_bars(passing)
+                self._after_crossing(passing[0].opened_at)
+
+    def _after_crossing(self, opened_at: int) -> None:
+        self._path.now = max(self._path.now, opened_at)
+        self._path.settle()
+
+    def _finer(self, bars: Sequence[Bar]) -> Iterator[list[Bar]]:
+        """Yield what passed inside bars while orders work in their symbols, by time; last the bars of which that is not known."""
+        detail, groups, whole = self.terms.detail, dict[int, list[Bar]](), list[Bar]()
+        assert detail is not None
+        for bar in bars:
+            if bar.symbol not in self._details:
+                self._details[bar.symbol] = detail(bar.symbol, self._session)
+            if not (inside := between(self._details[bar.symbol], bar.opened_at, bar.closed_at).bars()):
+                whole.append(bar)
+            for one in inside:
+                groups.setdefault(one.opened_at, []).append(one)
+        for opened_at in sorted(groups):
+            if any(one.symbol in self._exchange.watched for one in groups[opened_at]):
+                yield groups[opened_at]
+        if whole:
+            yield whole
 
     def _whole(self, symbol: str) -> BarsView:
         bars = adjusted(self._raw[symbol], self.terms.splits.get(symbol, ()), self._session.day)

@@ -142,6 +142,7 @@ def request_from(options: argparse.Namespace, seed: int) -> BacktestRequest:
         generated=options.generated,
         symbols=options.symbols,
         seed=seed,
+        detail=options.detail,
     )
     request = BacktestRequest(bars=bars, strategies=options.strats, scanners=options.scanners)
     request = msgspec.structs.replace(request, fresh_daily=options.fresh_daily)

@@ -132,6 +132,8 @@ def _span_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", metavar="DAY", nargs="+", help="the first day")
     parser.add_argument("--to", metavar="DAY", dest="last", default="today", help="the last day (default today)")
     parser.add_argument("--scale", choices=("day", "minute", "second", "tick"), default="day", help=scale)
+    finer = "take what passes inside a bar while an order works from seconds or prints, where there are any"
+    parser.add_argument("--detail", choices=("second", "tick"), default="", help=finer)
     parser.add_argument("--strats", metavar="A,B", type=_names, default=(), help="only these of the strategies")
     parser.add_argument("--scanners", metavar="A,B", type=_names, default=(), help="only these of the scanners")
     parser.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,16 @@ import msgspec
 import numpy as np
 
 from liualgotrader.common.calendar import TradingSession, previous_sessions, sessions
-from liualgotrader.common.clock import DAY, MINUTE, SECOND
+from liualgotrader.common.clock import DAY, MILLISECOND, MINUTE, SECOND
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.market_columns import BarColumns, Floats, Ints, joined, take
+from liualgotrader.common.market_columns import BarColumns, Floats, Ints, TradeColumns, joined, no_trades, take
 from liualgotrader.tapes.splits import Dividend, Split, adjusted
 
 if TYPE_CHECKING:
+    from liualgotrader.data.market_store import MarketStore
     from liualgotrader.tapes.base import ColumnTape
+    from liualgotrader.tapes.lean import LeanFiles
+    from liualgotrader.tapes.plain_files import PlainFiles
 
 DAILY_HISTORY = 260  # sessions of daily bars before the first day: a year and a little
 TICKS = 0  # in place of a period: trades and quotes
@@ -37,6 +41,7 @@ class BarsWanted(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     of_session: bool = False  # the invented market is the one that `trader --simulate` played on the first day
     kept: str = ""  # a market-data store of a batch that is played again
+    detail: str = ""  # "second" or "tick": what passes inside bars is taken from these
     window: tuple[int, int] | None = None  # of the first day, as if it were the session; ns UTC
 
     def sessions(self) -> list[TradingSession]:
@@ -175,6 +180,71 @@ def tape_of_day(wanted: BarsWanted, session: TradingSession, symbols: Sequence[s
         since=wanted.first,
     )
     return SecondsTape(tape) if wanted.period == SECOND else tape
+
+
+class DetailedBars:
+    """Finer bars of a session in a symbol, for what passes inside the bars of a run: seconds, or the prints of each millisecond."""
+
+    def __init__(self, wanted: BarsWanted, market: Path) -> None:
+        """Open the source.
+
+        Raises:
+            ConfigError: if the run is on an invented market, or on no bars.
+        """
+        if wanted.period < MINUTE:
+            raise ConfigError(
+                "--detail is for bars of a minute or a day: leave it out, nothing is finer than --scale tick"
+            )
+        if wanted.generated is not None:
+            raise ConfigError(
+                "an invented market of bars has nothing finer: leave --detail out, or play it with --scale tick"
+            )
+        self._wanted, self._market = wanted, market
+        self._missing: dict[str, int] = {}  # sessions by symbol
+
+    def __call__(self, symbol: str, session: TradingSession) -> BarColumns:
+        from liualgotrader.tapes.minute_bars import bars_every
+
+        span = session.opens_at, session.closes_at
+        if self._wanted.detail == "second" and len((found := self._seconds(symbol, *span)).opened_at):
+            return found
+        period = SECOND if self._wanted.detail == "second" else MILLISECOND
+        found = bars_every(period, symbol, self._trades(symbol, *span))
+        if not len(found.opened_at):
+            self._missing[symbol] = self._missing.get(symbol, 0) + 1
+        return found
+
+    def warnings(self) -> list[str]:
+        """Return what a person should know of the sessions so far."""
+        if not self._missing:
+            return []
+        what, most = f"{self._wanted.detail}s", max(self._missing.values())
+        return [
+            f"no {what} of {_listed(sorted(self._missing))} in up to {most} sessions with orders: the worst path inside their bars was taken"
+        ]
+
+    def _seconds(self, symbol: str, start: int, end: int) -> BarColumns:
+        if self._wanted.data:
+            return self._folder.bars(symbol, SECOND, start, end)
+        return self._store.read(symbol, SECOND, start, end)
+
+    def _trades(self, symbol: str, start: int, end: int) -> TradeColumns:
+        if not self._wanted.data:
+            return self._store.trades(symbol, start, end)
+        parts = [part for part in self._folder.ticks(symbol, start, end) if isinstance(part, TradeColumns)]
+        return joined(parts) if parts else no_trades()
+
+    @cached_property
+    def _folder(self) -> LeanFiles | PlainFiles:
+        from liualgotrader.tapes.tape_factory import market_folder
+
+        return market_folder(self._wanted.data)
+
+    @cached_property
+    def _store(self) -> MarketStore:
+        from liualgotrader.data.market_store import MarketStore
+
+        return MarketStore(Path(self._wanted.kept) if self._wanted.kept else self._market)
 
 
 def _read_folder(wanted: BarsWanted, every: Sequence[TradingSession]) -> dict[str, BarColumns]:

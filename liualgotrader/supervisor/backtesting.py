@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from itertools import pairwise
@@ -48,7 +49,14 @@ from liualgotrader.exchange.rules import Rules
 from liualgotrader.scanners.base import make_scanner
 from liualgotrader.strategies.base import SessionServices, Strategy, StrategyType, make_strategy, strategy_of
 from liualgotrader.supervisor.arming import hash_of
-from liualgotrader.supervisor.backtest_bars import BarsWanted, PlayedBars, PlayedTapes, history_of, played_bars
+from liualgotrader.supervisor.backtest_bars import (
+    BarsWanted,
+    DetailedBars,
+    PlayedBars,
+    PlayedTapes,
+    history_of,
+    played_bars,
+)
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome, outcome_of
 from liualgotrader.supervisor.batch import Layout, Place, build_label
 from liualgotrader.supervisor.plan_inspection import imported_files
@@ -126,6 +134,7 @@ class Backtesting:
         self._cleanup = AsyncExitStack()
         self._scanning: Scanning | None = None
         self._keys = _RunKeys()
+        self._detail: DetailedBars | None = None
         self._runs: list[int] = []  # rows of algo_run without an end
 
     def __enter__(self) -> Backtesting:
@@ -172,6 +181,7 @@ class Backtesting:
             anew = partial(self._anew, strategies, backtest) if request.fresh_daily else None
             run = backtest.run(strategies, closed, picking, anew)
         found = self.played = msgspec.structs.replace(found, bars=backtest.bars())
+        run.warnings += self._detail.warnings() if self._detail is not None else []
         period = max(MINUTE, request.bars.period)
         return outcome_of(run, found, list(plan.strategies), benchmark, period, scanning)
 
@@ -226,7 +236,11 @@ class Backtesting:
         if wanted.period >= MINUTE:
             history = history_of(wanted, self.plan.timings.history_sessions)
             found = played_bars(wanted, market, history, self._bars)
-            return Backtest(self._terms(played, found), found.bars), found
+            terms = self._terms(played, found)
+            if wanted.detail:
+                self._detail = DetailedBars(wanted, market)
+                terms = replace(terms, detail=self._detail)
+            return Backtest(terms, found.bars), found
         tapes = PlayedTapes(wanted)
         found = tapes.known(market)
         events = frozenset(self.plan.events) - ({"trade", "quote"} if wanted.period else set())

@@ -130,6 +130,7 @@ def run_backtest(
     data: str | Path | Frames | None = None,
     generated: int | None = None,
     scale: str = "",
+    detail: str = "",
     symbols: Sequence[str] = (),
     parameters: Mapping[str, Any] | None = None,
     database: bool = False,
@@ -144,6 +145,7 @@ def run_backtest(
     `first` and `last`. Without `data`, `generated` is how many symbols of an invented market to play; without
     either, the market-data store is read. `scale` is "minute", "second" or "tick" (trades and quotes; both of a
     folder or an invented market) or "day" (the default, unless a frame says otherwise).
+    With `detail`, "second" or "tick", what passes inside a bar while an order works is taken from such data.
 
     `options` are those of `backtester from`: strategies, scanners, fresh_daily, benchmark, cash, fee_per_share, buy_fee_percentage,
     sell_fee_percentage, fills, fees, seed, home, dsn. Rows are stored only with `database`.
@@ -159,8 +161,15 @@ def run_backtest(
     settings = Settings.resolve(ours, tradeplan=table)
     frames = data if isinstance(data, Mapping) else None
     bars = None if frames is None else {s.upper(): _columns(s.upper(), f, scale) for s, f in frames.items()}
+    if detail not in ("", "second", "tick"):
+        raise ConfigError(f'detail is "second" or "tick", not {detail!r}')
     wanted = _wanted(first, last, scale, bars)
-    wanted |= {"symbols": tuple(s.upper() for s in symbols), "generated": generated, "seed": settings.seed or 0}
+    wanted |= {
+        "symbols": tuple(s.upper() for s in symbols),
+        "generated": generated,
+        "seed": settings.seed or 0,
+        "detail": detail,
+    }
     request = BacktestRequest(
         bars=BarsWanted(data=str(data) if data is not None and frames is None else "", **wanted),
         database=database,
