@@ -16,7 +16,7 @@ Run the strategies of a tradeplan over past sessions, with the engine, the order
   backtester from 2024-01-02 --to 2024-06-28 --data FOLDER   over recorded days
   backtester from "3 months ago" --generated                 over an invented market, which needs no data
   backtester list                                            what came of all that was run
-  backtester batch ID                                        the symbols that were picked then, once more"""
+  backtester batch ID                                        a recorded batch again, on the symbols picked then"""
 
 FROM = """\
 Run a tradeplan from one day to another, both included, on the bars of a folder (--data), of an invented market
@@ -73,7 +73,7 @@ def run(arguments: Sequence[str], program: str = PROGRAM) -> int:
 def make_parser(program: str) -> argparse.ArgumentParser:
     """Return the parser of the program."""
     parser = parser_of(program, DESCRIPTION, EPILOG)
-    words = parser.add_subparsers(dest="word", metavar="word")
+    words = parser.add_subparsers(dest="word", metavar="command")
     style: dict[str, Any] = {"epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter}
     span = words.add_parser("from", help="run over past sessions", description=FROM, allow_abbrev=False, **style)
     batch = words.add_parser(
@@ -110,9 +110,11 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-s", "--strict", action="store_true", help="only symbols that were traded in the batch")
     parser.add_argument(
-        "--symbol", metavar="SYMBOL", type=_symbol, action="append", default=[], help="this one instead of the picks"
+        "--symbol", metavar="SYMBOL", type=_symbol, action="append", default=[], help="this symbol instead of the picks"
     )
-    parser.add_argument("--duration", metavar="MINUTES", type=_minutes, help="of every window of the schedules")
+    parser.add_argument(
+        "--duration", metavar="MINUTES", type=_minutes, help="how long each window of the schedules lasts"
+    )
     parser.add_argument(
         "-d",
         "--debug",
@@ -123,7 +125,9 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
         help="call run with debug=True for it",
     )
     parser.add_argument("--data", metavar="FOLDER", help="the minutes of the day, instead of where the batch had them")
-    parser.add_argument("--benchmark", metavar="SYMBOL", type=str.upper, default="", help="(default the first symbol)")
+    parser.add_argument(
+        "--benchmark", metavar="SYMBOL", type=str.upper, default="", help="compared with (default: the first)"
+    )
     parser.add_argument("--seed", metavar="N", type=_whole, help=argparse.SUPPRESS)
 
 
@@ -139,7 +143,9 @@ def _span_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fresh-daily", action="store_true", help="make strategies anew for each session, as `trader` does"
     )
-    parser.add_argument("--asset", choices=("equity", "crypto"), default="equity", help="whose days (default equity)")
+    parser.add_argument(
+        "--asset", choices=("equity", "crypto"), default="equity", help="(default equity; crypto is not built yet)"
+    )
 
 
 def _data_options(group: Any) -> None:
@@ -153,7 +159,9 @@ def _data_options(group: Any) -> None:
         help="an invented market of N symbols (default 10)",
     )
     group.add_argument("--symbols", metavar="A,B", type=_symbols, default=(), help="only these (default all there are)")
-    group.add_argument("--benchmark", metavar="SYMBOL", type=str.upper, default="", help="(default the first symbol)")
+    group.add_argument(
+        "--benchmark", metavar="SYMBOL", type=str.upper, default="", help="compared with (default: the first)"
+    )
     group.add_argument("--seed", metavar="N", type=_whole, help="of everything random (LIU_SEED, default 0)")
 
 

@@ -56,10 +56,21 @@ def add_data_commands(words: argparse._SubParsersAction[argparse.ArgumentParser]
             parser.add_argument("--symbols", default="", metavar="A,B", help="only these")
         if name in ("import", "fetch", "export"):
             needed = name == "fetch"
-            parser.add_argument("--from", dest="first", type=_day, required=needed, default=FIRST_DAY, metavar="DAY")
-            parser.add_argument("--to", dest="last", type=_day, required=needed, default=LAST_DAY, metavar="DAY")
+            parser.add_argument(
+                "--from",
+                dest="first",
+                type=_day,
+                required=needed,
+                default=FIRST_DAY,
+                metavar="DAY",
+                help="the first day",
+            )
+            parser.add_argument(
+                "--to", dest="last", type=_day, required=needed, default=LAST_DAY, metavar="DAY", help="the last day"
+            )
         periods = ("minute", "day") if name == "fetch" else PERIODS
-        parser.add_argument("--period", choices=periods, default="day" if name == "fetch" else "", help="only this")
+        what = "(default day)" if name == "fetch" else "(default all of them)"
+        parser.add_argument("--period", choices=periods, default="day" if name == "fetch" else "", help=what)
         if name == "export":
             parser.add_argument("--format", choices=("csv", "parquet"), default="csv", help="default csv")
         if name in ("list", "check"):

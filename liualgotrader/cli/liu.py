@@ -31,6 +31,14 @@ The tools beside `trader`.
 `market_miner` and `optimizer` under a name that no other program has; `liu create portfolio AMOUNT` is
 `portfolio create`. The last two, `liu ui` and `liu quickstart` are not built yet and end with 2."""
 
+KILL_SWITCH = """\
+Cancel all our orders in a running session and open nothing more on this account, in later sessions too, until
+`trader resume`. Positions stay, and their strategies may still close them, unless --flatten closes them at once."""
+
+SIMULATE = """\
+Serve the simulated market alone, until Ctrl-C, for any program that speaks Alpaca's protocol: it prints the variables and
+the stream addresses that point the program at it."""
+
 POSITIONS = """\
 A symbol in which the account holds more or less than our books say is set apart: nothing is opened in it,
 and no more leaves it than there is, until you say what became of the difference. What the account holds at the
@@ -191,14 +199,14 @@ def _add_commands(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of("liu", DESCRIPTION)
-    words = parser.add_subparsers(dest="word", metavar="word")
+    words = parser.add_subparsers(dest="word", metavar="command")
     _add_commands(words)
     add_data_commands(words)
     new = words.add_parser("new", help="write a new strategy with its test, or a new scanner")
     new.add_argument("kind", choices=["strategy", "scanner"])
     new.add_argument("name", help="the class's name, for example OpeningBreakout")
     new.add_argument("--folder", default=".", help="where to write it (default: here)")
-    switch = words.add_parser("kill-switch", help="cancel all our orders and stop entries; `trader resume` lifts it")
+    switch = words.add_parser("kill-switch", help="cancel all our orders and stop entries", description=KILL_SWITCH)
     switch.add_argument("--flatten", action="store_true", help="also close our positions at market")
     whole = "act on everything in the account; its last four digits"
     switch.add_argument("--whole-account", metavar="LAST4", help=whole)
@@ -210,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (switch, positions):
         command.add_argument("--batch", default="", help="the session, if several are running")
         command.add_argument("--home", help="the data folder (LIU_HOME)")
-    market = words.add_parser("simulate", help="serve the simulated market alone")
+    market = words.add_parser("simulate", help="serve the simulated market alone", description=SIMULATE)
     market_options(market)
     market.add_argument("--seed", type=int, default=0, help="of the generated market (default 0)")
     market.set_defaults(speed=1.0)

@@ -23,10 +23,11 @@ Trade a session with the scanners and strategies of a tradeplan, through real pr
 
 Without a command it runs a session: on the paper account whose keys stand in APCA_API_KEY_ID and
 APCA_API_SECRET_KEY (or ALPACA_API_KEY and ALPACA_SECRET_KEY), or with --simulate on a simulated market on
-this machine, which needs no account and reaches nothing outside. Real money needs its endpoint and --live, and a tradeplan that has traded before."""
+this machine, which needs no account and reaches nothing outside. Real money needs its endpoint and --live,
+and a tradeplan that has traded before."""
 
 EPILOG = """\
-words:
+commands:
   run      run a session (the default)
   status   show the sessions that are running, or wait for the open
   stop     end a running session in order (--flatten closes DAY_TRADE positions first)
@@ -76,7 +77,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of("trader", DESCRIPTION, EPILOG)
     add = parser.add_argument
-    add("word", nargs="?", choices=WORDS, default="run", metavar="word", help="run (default), see below")
+    add(
+        "word",
+        nargs="?",
+        choices=WORDS,
+        default="run",
+        metavar="command",
+        help="run (default), status, stop or resume, see below",
+    )
     add("--check", action="store_true", help="load and check everything, say what would run, exit 0 or 2")
     add("--batch", metavar="ID", default="", help="with stop and resume: the session, if several are running")
     add("--orders", action="store_true", help="with status: the newest orders of each session, and their fills")
@@ -86,7 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     flag("--verbose", help="show each order and fill in a line")
     flag("--shadow", help="decide everything, send no order")
     flag("--live", help="trade real money")
-    flag("--full-size", default=None, help="with --live: a plan's first session at all of its limits")
+    flag(
+        "--full-size",
+        default=None,
+        help="with --live: take a plan's limits whole in its first session, not a tenth of them",
+    )
     flag("--flatten", help="at Ctrl-C or stop close DAY_TRADE positions first")
     flag("--new", help="begin a new batch even if an unfinished one could be resumed")
     flag("--wait", help="on a day without a session, or after the close, wait for the next one")
@@ -116,7 +128,12 @@ def market_options(group: Any) -> None:
     )
     add("--state", metavar="DIR", help="trade on the account that this folder keeps, from day to day")
     speed, latency = partial(_number, zero="max"), partial(_number, zero="0")
-    add("--speed", metavar="N|max", type=speed, help="upper limit, market per real time (default max)")
+    add(
+        "--speed",
+        metavar="N|max",
+        type=speed,
+        help="so many market seconds in a real one at most (default max; `liu simulate`: 1)",
+    )
     add(
         "--quantum",
         metavar="SECONDS",

@@ -320,6 +320,8 @@ def scanner_table(name: str, values: Mapping[str, Any], path: Path, strategies: 
         target = momentum.target_strategy_name
     else:
         keys = _converted(values, ScannerKeys, where)
+        if not keys.filename and (hint := nearest(name, [BUILT_IN_SCANNER])):
+            raise ConfigError(f"{where} needs `filename`, the Python file that holds the class{hint}")
         found["filename"] = _absolute_file(keys.filename, where, path)
         target = keys.target_strategy_name
     if target and strategies and target not in strategies:

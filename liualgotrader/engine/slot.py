@@ -187,8 +187,8 @@ def _because(rule: str, limits: Limits) -> str:
         "short_exposure": f"short positions may come to {limits.short_equity_fraction:.0%} of equity"
         " ([limits] short_equity_fraction)",
         "price_collar": f"a limit may lie {limits.collar_fraction:.0%} beyond the newest price ([limits] collar_fraction)",
-        "liquidation": "a DAY_TRADE strategy opens nothing in the last minutes of a session, (tradeplan:"
-        " market_liquidation_end_time_minutes), when its positions are closed",
+        "liquidation": "a DAY_TRADE strategy opens nothing in a session's last minutes, when its positions are closed"
+        " (market_liquidation_end_time_minutes)",
         "self_crossing": "an order of ours on the other side of the symbol could have met it",
         "price_too_old": f"an entry needs a price that is at most {limits.quote_age_seconds:g} s old"
         " ([limits] quote_age_seconds)",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from liualgotrader.common.clock import MINUTE, instant
+from liualgotrader.common.errors import nearest
 from liualgotrader.common.money import exact, whole_parts
 from liualgotrader.common.plugins import build, context_for, load_class
 from liualgotrader.common.ports import KeyValues
@@ -90,7 +91,9 @@ class Strategy:
         **read_by_the_platform: Any,
     ) -> None:
         if unknown := set(read_by_the_platform) - set(_READ_BY_US):
-            raise TypeError(f"{self.__class__.__name__} got an unexpected keyword argument '{min(unknown)}'")
+            mine = inspect.signature(self.__class__.__init__).parameters.values()
+            hint = nearest(min(unknown), [p.name for p in mine if p.kind is not p.VAR_KEYWORD])
+            raise TypeError(f"{self.__class__.__name__} got an unexpected keyword argument '{min(unknown)}'{hint}")
         self.name = name or self.__class__.__name__
         self.type = self.strategy_type if type is None else type
         self.batch_id = batch_id

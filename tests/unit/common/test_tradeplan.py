@@ -200,6 +200,10 @@ def test_momentum_takes_both_names_of_its_change(load: Callable[[str], TradePlan
         ),
         (STRATEGY + "[scanners.W]", "[scanners.W] needs `filename`"),
         (
+            STRATEGY + "[scanners.momentm]",
+            "[scanners.momentm] needs `filename`, the Python file that holds the class; did you mean `momentum`?",
+        ),
+        (
             STRATEGY + '[scanners.W]\nfilename = "s.py"\nrecurrence = 0',
             "[scanners.W] `recurrence` must be more than 0",
         ),

@@ -167,7 +167,7 @@ BAD.iloc[2, 0] = 0.0
         ({"data": {"OWN": frame()}, "fills": "best"}, "--fills is 'best', but it must be one of strict, paper, touch"),
         (
             {"data": {"OWN": frame()}, "parameters": {"evry": 1}},
-            "Steps got an unexpected keyword argument 'evry' (test_run_backtest.py:",
+            "Steps got an unexpected keyword argument 'evry'; did you mean `every`? (test_run_backtest.py:",
         ),
         ({"data": {"OWN": frame()}, "benchmark": "spy"}, "the benchmark SPY is none of the symbols"),
     ],
