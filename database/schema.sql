@@ -128,10 +128,15 @@ CREATE TABLE gain_loss (
     gain_percentage numeric(18,4) NOT NULL,
     gain_value numeric(24,6) NOT NULL,
     tstamp timestamp DEFAULT now(),
+    open_quantity numeric(24,9),
+    open_price numeric(24,6),
     CONSTRAINT gain_loss_pkey PRIMARY KEY (gain_loss_id),
     CONSTRAINT gain_loss_symbol_algo_run_id_key UNIQUE (symbol, algo_run_id),
     CONSTRAINT gain_loss_algo_run_id_fkey FOREIGN KEY (algo_run_id) REFERENCES algo_run(algo_run_id)
 );
+COMMENT ON COLUMN gain_loss.gain_value IS 'US dollars that closed shares gained, all fees paid; rows from before this column had open_quantity count open positions at their cost';
+COMMENT ON COLUMN gain_loss.open_quantity IS 'shares still open, signed; NULL: not known, as in rows of an older version';
+COMMENT ON COLUMN gain_loss.open_price IS 'their average price';
 
 CREATE TABLE gateway_progress (
     batch_id text NOT NULL,
@@ -461,4 +466,4 @@ CREATE TRIGGER book_updated AFTER UPDATE ON account_transactions REFERENCING OLD
 
 CREATE TRIGGER touch_modified BEFORE UPDATE ON trade_plan FOR EACH ROW EXECUTE FUNCTION liu_touch_modified();
 
-INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity'), (9, 'result_figures');
+INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity'), (9, 'result_figures'), (10, 'open_positions');

@@ -1,8 +1,8 @@
 """The end of the day: what each strategy slot gained in each symbol, and each round trip with its R units.
 
-`gain_value` of `gain_loss` is the cash that the slot's executions in the symbol moved, after fees; an open
-position counts with its cost so far. `gain_percentage` relates it to the value that the first round trip entered.
-`trade_analysis` holds closed round trips only, including those that began in an earlier session.
+`gain_value` of `gain_loss` is what the slot gained in the symbol, all fees paid; a position that is still open counts for
+nothing in it and stands beside it, where the original took its whole cost for a loss. `gain_percentage` relates the gain to
+the value that the first round trip entered. `trade_analysis` holds closed round trips only, including those that began in an earlier session.
 """
 
 from __future__ import annotations
@@ -70,17 +70,24 @@ def consolidate(
     """Return the rows of one batch out of its executions; `opening` is what is held from earlier batches."""
     ordered = in_order(executions)
     trips = round_trips(ordered, opening)
-    cash: dict[Key, Decimal] = {}
+    gained: dict[Key, Decimal] = {}
     for trade in ordered:
         key = trade.algo_run_id, trade.symbol
-        cash[key] = cash.get(key, ZERO) - sign_of(trade) * trade.quantity * trade.price - trade.fee
-    entered = {(position.algo_run_id, position.symbol): position.entry_value for position in trips.open}
+        gained[key] = gained.get(key, ZERO) - sign_of(trade) * trade.quantity * trade.price - trade.fee
+    for key, held in (opening or {}).items():
+        if key in gained:
+            gained[key] -= held.quantity * held.average_price
+    still = {(position.algo_run_id, position.symbol): position for position in trips.open}
+    for key, position in still.items():
+        gained[key] += position.quantity * position.average_price
+    entered = {key: position.entry_value for key, position in still.items()}
     entered |= {
         (trip.algo_run_id, trip.symbol): trip.entry_value for trip in reversed(trips.closed)
     }  # the first counts
-    gains = [
-        GainLossRow(symbol, run, percentage(gain, entered[run, symbol]), gain)
-        for (run, symbol), gain in sorted(cash.items())
-    ]
+    gains = []
+    for (run, symbol), gain in sorted(gained.items()):
+        left = still.get((run, symbol))
+        shares = (ZERO, None) if left is None else (left.quantity, left.average_price)
+        gains.append(GainLossRow(symbol, run, percentage(gain, entered[run, symbol]), gain, *shares))
     analysis = [msgspec.convert(trip, TradeAnalysisRow, from_attributes=True) for trip in trips.closed]
     return Consolidation(tuple(gains), tuple(analysis), trips, len(ordered))

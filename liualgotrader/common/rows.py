@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from liualgotrader.common.money import ZERO
+
 
 class BatchRow(msgspec.Struct, frozen=True):
     """One run of `trader`."""
@@ -273,12 +275,17 @@ def why_sent(order_type: str, began: Mapping[str, Any]) -> str:
 
 
 class GainLossRow(msgspec.Struct, frozen=True):
-    """The result of one strategy slot in one symbol over a batch."""
+    """The result of one strategy slot in one symbol over a batch: what was closed, and what is still open.
+
+    `open_quantity` is signed, `open_price` its average, None where nothing is open.
+    """
 
     symbol: str
     algo_run_id: int
     gain_percentage: Decimal
     gain_value: Decimal
+    open_quantity: Decimal = ZERO
+    open_price: Decimal | None = None
 
 
 class TradeAnalysisRow(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LOAD_GAIN_LOSS = """
     SELECT g.symbol, g.algo_run_id, g.gain_percentage, g.gain_value, g.tstamp, r.algo_name, r.algo_env, r.batch_id,
-           r.start_time
+           r.start_time, g.open_quantity, g.open_price
     FROM gain_loss g JOIN algo_run r ON r.algo_run_id = g.algo_run_id
     WHERE r.start_time >= $1 AND ($2::text IS NULL OR r.algo_env = $2)
     ORDER BY r.start_time, g.symbol
@@ -27,11 +27,11 @@ LOAD_TRADE_ANALYSIS = """
     WHERE r.start_time >= $1 AND ($2::text IS NULL OR r.algo_env = $2)
     ORDER BY t.start_tstamp, t.symbol
 """
-_NUMBERS = ("gain_percentage", "gain_value", "r_units")
+_NUMBERS = ("gain_percentage", "gain_value", "r_units", "open_quantity", "open_price")
 
 
 class GainLoss:
-    """The result of each run in each symbol."""
+    """The result of each run in each symbol, without what is open: `open_quantity` shares at `open_price`."""
 
     @classmethod
     async def save(cls, df: pd.DataFrame, pool: Any = None) -> None:

@@ -18,6 +18,8 @@ UPSERT_GAIN_LOSS = f"""
     ON CONFLICT (symbol, algo_run_id) DO UPDATE SET
         gain_percentage = excluded.gain_percentage,
         gain_value = excluded.gain_value,
+        open_quantity = excluded.open_quantity,
+        open_price = excluded.open_price,
         tstamp = now()
 """
 UPSERT_TRADE_ANALYSIS = f"""

@@ -753,7 +753,9 @@ class StoreContract:
     # --- results, portfolios, keys ---
 
     async def test_an_analysis_repeated_replaces_the_first(self, store: Store, record: Record, run_id: int) -> None:
-        gain = GainLossRow("IBM", run_id, Decimal("1000.01"), Decimal("1234567.89"))
+        gain = GainLossRow(
+            "IBM", run_id, Decimal("1000.01"), Decimal("1234567.89"), Decimal("-0.000000001"), Decimal("9.123456")
+        )
         trip = TradeAnalysisRow("IBM", run_id, OPEN, OPEN + 1, Decimal("-1000.5"), Decimal("-0.01"), Decimal("250.25"))
         no_risk = TradeAnalysisRow("IBM", run_id, OPEN, OPEN + 2, Decimal(5), Decimal(50), None)
         for _ in range(2):

@@ -72,8 +72,12 @@ def test_every_figure_of_the_summary_is_that_of_the_rows(
     assert trips["trips"] == summary["total"]["trips"] > 50
     assert trips["mean"] == pytest.approx(summary["total"]["expectancy"], abs=Decimal("1e-6"))
     assert trips["r"] == pytest.approx(summary["total"]["average_r"], abs=Decimal("1e-4"))
-    by_symbol = rows_of(dsn, "SELECT symbol, gain_value FROM gain_loss ORDER BY symbol")
-    assert [row["symbol"] for row in by_symbol] == [s["name"] for s in summary["symbols"]]
+    by_symbol = rows_of(
+        dsn, "SELECT symbol, round(gain_value, 2) AS gain, open_quantity FROM gain_loss ORDER BY symbol"
+    )
+    told = [(s["name"], pytest.approx(s["gain"], abs=Decimal("0.01"))) for s in summary["symbols"]]
+    assert [(row["symbol"], row["gain"]) for row in by_symbol] == told
+    assert sum(row["open_quantity"] != 0 for row in by_symbol) == summary["total"]["open_positions"]
 
     (orders,) = rows_of(dsn, "SELECT count(*) AS orders, sum(filled_quantity) AS shares FROM orders")
     (shares,) = rows_of(dsn, "SELECT sum(qty) AS shares FROM new_trades")

@@ -144,6 +144,7 @@ async def test_results_are_saved_and_loaded_as_frames(algo_run: AlgoRun, pool: A
     loaded = await GainLoss.load(date(2000, 1, 1), "PAPER")
     assert list(loaded["gain_value"]) == [51.5]
     assert loaded.loc[0, "algo_name"] == "momentum_long"
+    assert loaded["open_quantity"].isna().all()  # the frame did not say
     trips = gains.assign(
         start_tstamp=pd.Timestamp("2020-03-02 10:00", tz="America/New_York"),
         end_tstamp=pd.Timestamp("2020-03-02 16:00"),

@@ -86,7 +86,8 @@ CASES: dict[str, tuple[Any, ...]] = {
         ("30", "30.00"),
         [(1, 2, "20", "20.00", None), (2, 3, "10", "16.67", None)],
     ),
-    "still open": ([("buy", 10, 10, 1), ("sell", 4, 12, 2)], ("-52", "-52.00"), []),
+    "still open": ([("buy", 10, 10, 1), ("sell", 4, 12, 2)], ("8", "8.00"), []),
+    "bought and held": ([("buy", 10, 10, 1)], ("0", "0.00"), []),
     "a first fill of one share": (
         [("buy", 1, 10, 1), ("buy", 99, 10, 2), ("sell", 100, 11, 3)],
         ("100", "10.00"),
@@ -156,7 +157,7 @@ def test_a_position_from_before_ends_as_a_round_trip_with_the_risk_taken_then() 
     ((trip,), ()) = result.trips.closed, result.trips.open
     assert (trip.side, trip.gain, trip.r_units, trip.started_at, trip.ended_at) == (1, 199, 2, -5 * MINUTE, MINUTE)
     assert [(a.gain, a.gain_percentage, a.r_units) for a in result.analysis] == [(199, D("19.90"), 2)]
-    assert [(g.gain_value, g.gain_percentage) for g in result.gains] == [(1199, D("119.90"))]  # the session's cash
+    assert [(g.gain_value, g.gain_percentage) for g in result.gains] == [(199, D("19.90"))]
 
 
 def test_a_carried_position_that_is_sold_in_part_and_added_to_keeps_its_average_cost() -> None:
@@ -210,10 +211,29 @@ fills = st.lists(
 )
 
 
+def test_what_is_open_stands_beside_what_was_gained_and_its_fees_count() -> None:
+    trades = [fill("buy", 10, 10, 1, fee="1"), fill("buy", 10, 12, 2), fill("sell", 5, 13, 3, fee="0.5")]
+    (gain,) = consolidate(trades).gains  # 5 of 20 at 11 in the mean were sold at 13
+    assert (gain.gain_value, gain.open_quantity, gain.open_price) == (D("8.5"), 15, 11)
+    (short,) = consolidate([fill("sell", 4, 25, 1, fee="1")]).gains
+    assert (short.gain_value, short.gain_percentage) == (-1, -1)
+    assert (short.open_quantity, short.open_price) == (-4, 25)
+
+
+def test_what_days_gain_of_one_position_adds_up_to_what_it_gained() -> None:
+    (first,) = consolidate([fill("buy", 10, 10, 1), fill("sell", 4, 12, 2)]).gains
+    (then,) = consolidate([fill("sell", 6, 15, 9)], carried(first.open_quantity, first.open_price)).gains
+    assert first.gain_value + then.gain_value == 4 * 12 + 6 * 15 - 100
+    assert (then.open_quantity, then.open_price) == (0, None)
+
+
 @given(fills)
-def test_gains_are_the_signed_cash_of_all_fills(executions: Any) -> None:
+def test_gains_are_the_signed_cash_of_all_fills_and_the_cost_of_what_is_open(executions: Any) -> None:
     cash = sum(((1 if f.operation == "sell" else -1) * f.quantity * f.price - f.fee for f in executions), start=D(0))
-    assert sum((g.gain_value for g in consolidate(executions).gains), start=D(0)) == cash
+    gains = consolidate(executions).gains
+    cost = sum((g.open_quantity * g.open_price for g in gains if g.open_price is not None), start=D(0))
+    assert abs(sum((g.gain_value for g in gains), start=D(0)) - cost - cash) < D("1e-9")
+    assert all((g.open_price is None) == (g.open_quantity == 0) for g in gains)
 
 
 @given(fills)
