@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -32,6 +35,23 @@ filename = "crossing.py"
 """
 ORDERS = "SELECT state, coalesce(reason, '') FROM orders"
 LEFT = "SELECT symbol FROM new_trades GROUP BY 1 HAVING sum(CASE WHEN operation = 'buy' THEN qty ELSE -qty END) <> 0"
+
+
+def test_the_six_lines_to_a_first_report_do_what_they_say(tmp_path: Path) -> None:
+    [block] = [text for text in re.findall(r"```\n(.*?)```", README.read_text(), re.DOTALL) if "my_idea.html" in text]
+    lines = block.strip().splitlines()
+    assert len(lines) == 6
+    script = [line for line in lines if not line.startswith(("source", "${EDITOR", "python -m webbrowser"))]
+    shorter = "\n".join(script).replace("--to 2024-03-28", "--to 2024-01-03")
+    assert len(script) == 3 and "2024-01-03" in shorter
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    home = {"HOME": str(tmp_path), "LIU_HOME": str(tmp_path / "data"), "PATH": programs}
+    told = subprocess.run(
+        ["bash", "-ec", f"{shorter}\nliu verify my_idea.zip"],
+        cwd=tmp_path, env={**os.environ, **home}, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "MyIdea" in (tmp_path / "my_idea" / "my_idea.html").read_text()
+    assert "equal: 2024-01-02 to 2024-01-03, 10 symbols, " in told
 
 
 def test_it_trades_is_flat_at_the_end_and_breaks_no_limit(tmp_path: Path) -> None:
