@@ -77,8 +77,10 @@ def play(
         played = "bars" if request.bars.period >= MINUTE else "trades and quotes"
         with progress_bar(len(request.bars.sessions()), played) as progress:
             outcome = backtesting.play(progress)
+        saved, refused = _saved(backtesting, outcome, options)
+        mark = "" if saved is None else saved.fingerprint
         if options.json:
-            print(document(backtesting.batch_id, outcome))
+            print(document(backtesting.batch_id, outcome, mark))
         else:
             screen.line(f"{settings.tradeplan_path}: {', '.join(request.strategies or plan.strategies)}")
             say_backtest(screen, outcome.summary, played)
@@ -87,9 +89,7 @@ def play(
                 screen.warn(text)
             if len(warnings) > _MOST_WARNINGS:
                 screen.warn(f"{len(warnings) - _MOST_WARNINGS} more warnings: --json lists all of them")
-        saved, refused = _saved(backtesting, outcome, options)
         if script:
-            mark = "" if saved is None else saved.fingerprint
             reporting.write_report(report, reporting.source_of_backtest(backtesting, outcome, mark), script)
             screen.line(f"report: {report}")
         backtesting.save(outcome)
@@ -97,13 +97,13 @@ def play(
             screen.line(f"batch {backtesting.batch_id}; its rows: {backtesting.record.how_to_look(settings.home_path)}")
     if saved is not None:
         write_result(place, saved)
-        screen.line(f"result: {place}, fingerprint {saved.fingerprint}; `liu verify {place}` plays it again")
+        screen.line(f"result: {place}, fingerprint {mark}; `liu verify {place}` plays it again")
     if outcome.sentence:
         complain(f"{program}: {outcome.sentence}")
     if refused is not None:
-        raise refused
+        complain(f"{program}: {refused}")
     flush_output()
-    return outcome.exit_code
+    return outcome.exit_code or (0 if refused is None else refused.exit_code)
 
 
 def _place_of(name: str) -> Path:
@@ -231,8 +231,8 @@ def report_of_batch(options: argparse.Namespace) -> int:
     return 0
 
 
-def document(batch_id: str, outcome: BacktestOutcome) -> str:
-    """Return the figures of a run as JSON: those of the summary, why it ended, and what was refused."""
+def document(batch_id: str, outcome: BacktestOutcome, fingerprint: str = "") -> str:
+    """Return the figures of a run as JSON: those of the summary, why it ended, what was refused, and as what it is saved."""
     run = outcome.run
     names = {slot.slot: slot.strategy for slot in run.slots}
     told = {
@@ -243,6 +243,7 @@ def document(batch_id: str, outcome: BacktestOutcome) -> str:
         "refusals": dict(sorted(run.refusals.items())),
         "warnings": list(dict.fromkeys(run.warnings)),
         "summary": outcome.summary,
+        **({"fingerprint": fingerprint} if fingerprint else {}),
     }
     return _text_of(told)
 

@@ -53,7 +53,7 @@ from liualgotrader.supervisor.view import Screen
 _COLUMNS = ("opened_at", "closed_at", "open", "high", "low", "close", "volume", "average", "count")
 _WORDS = {"opened_at": "its time", "closed_at": "its end"}
 _PRIME = 65_521  # the largest below 2 ** 16
-_OURS = Path(liualgotrader.__file__).parent
+_OURS = Path(liualgotrader.__file__).resolve().parent
 _ORDER = (
     "order", "strategy", "symbol", "side", "quantity", "type", "time_in_force", "limit_price", "stop_price", "state",
     "filled_quantity", "average_price", "reason", "planned_stop", "planned_target", "decided_at",
@@ -363,6 +363,10 @@ def _of_settings(theirs: Statement, mine: Statement) -> list[Difference]:
         if said.get(name) != ours.get(name):
             texts = (repr(one[name])[:80] if name in one else "not set" for one in (said, ours))
             return [Difference("settings", "{}: {} in the result, {} here".format(name, *texts))]
+    for kind in ("strategies", "scanners"):
+        was, now = (", ".join(one.tradeplan.get(kind, ())) for one in (theirs, mine))
+        if was != now:
+            return [Difference("settings", f"the order of {kind}: {ascii(was)[1:-1]} in the result, {now} here")]
     return []
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,8 @@ def test_a_result_comes_out_the_same_beside_its_own_tradeplan(author: Path, prog
     assert told["fingerprint"] == told["fingerprint_here"]
     assert f"fingerprint {told['fingerprint']}" in out
     assert told["figures"]["trips"] > 5
+    saved = program(author, *DAYS, "--save", "again.zip", "--json")[1]
+    assert json.loads(saved)["fingerprint"] == told["fingerprint"]
 
 
 def test_the_code_of_a_stranger_runs_only_if_that_is_said(stranger: Path, author: Path, program: Program) -> None:
@@ -150,6 +153,29 @@ def test_equal_runs_differ_in_what_says_when_they_were_made_alone(author: Path, 
         assert names == second.namelist()
         assert [name for name in names if first.read(name) != second.read(name)] == ["run.json"]
         assert {entry.date_time for entry in first.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_strategies_keep_their_order(author: Path, stranger: Path, program: Program) -> None:
+    (author / "alpha.py").write_text(STRATEGY.replace("Turns", "Alpha"))
+    first, then = PLAN, PLAN.replace("Turns", "Alpha").replace("turns", "alpha")
+    (author / "tradeplan.toml").write_text(first + then)
+    assert program(author, *DAYS, "--save", str(stranger / "two.zip"))[0] == 0
+    shutil.copytree(author.parent / "days", stranger.parent / "days")
+    assert program(stranger, "verify", "two.zip", "--run-its-code")[0] == 0
+    (author / "tradeplan.toml").write_text(then + first)
+    code, out, _ = program(author, "verify", str(stranger / "two.zip"))
+    assert code == 1
+    assert out.startswith("differs: settings: the order of strategies: Turns, Alpha in the result, Alpha, Turns here")
+
+
+def test_a_run_that_was_ended_early_is_not_saved(
+    author: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("liualgotrader.supervisor.backtesting._ctrl_c", lambda: nullcontext(lambda: True))
+    code, _, err = program(author, *DAYS, "--save", "early.zip")
+    assert code == 130
+    assert "the result is not saved: it was ended early" in err
+    assert not (author / "early.zip").exists()
 
 
 def test_one_changed_price_is_named_by_symbol_time_and_field(author: Path, program: Program) -> None:
