@@ -17,6 +17,7 @@ from liualgotrader.common.clock import DAY, WallClock
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.market_columns import day_numbers, times_of
+from liualgotrader.data.constituents import import_constituents
 from liualgotrader.data.data_base import SIMULATED
 from liualgotrader.data.data_factory import configured_data
 from liualgotrader.data.market_checks import Finding, findings
@@ -53,6 +54,12 @@ def run_data_command(options: argparse.Namespace) -> int:
     """
     settings = Settings.resolve({"home": options.home})
     store = MarketStore(settings.home_path / "market")
+    if options.command == "import-constituents":
+        file = Path(options.file).expanduser()
+        found = import_constituents(file, store.folder, options.index)
+        newest = max(joined for _, joined, _ in found.members)
+        print(f"{options.index}: {len({symbol for symbol, _, _ in found.members})} symbols, {found.first} to {newest}")
+        return 0
     if options.command == "fetch":
         return _fetch(options, store, settings)
     act = {"import": _import, "list": _list, "check": _check, "export": _export}[options.command]

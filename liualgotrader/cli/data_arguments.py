@@ -18,6 +18,11 @@ Asks the configured data vendor for daily or minute bars, and for splits and div
 Days that are not over yet are left out.
 
   liu data fetch SPY,AAPL --from 2020-01-02 --to 2023-12-29 --period minute""",
+    "import-constituents": """\
+Keeps which symbols an index held when, for `sp500_historical_constituents` and miners. The CSV file has the columns
+`date,tickers` (all symbols from that day on), or `symbol,from,to` (to: the first day out, empty for a member of today).
+
+  liu data import-constituents sp500_history.csv""",
     "list": """\
 Shows what the store holds.
 
@@ -39,7 +44,7 @@ PERIODS = ("tick", "second", "minute", "hour", "day")
 def add_data_commands(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `liu data …` to the command line."""
     commands = words.add_parser(
-        "data", help="the market-data store: import, fetch, list, check, export"
+        "data", help="the market-data store: import, fetch, import-constituents, list, check, export"
     ).add_subparsers(dest="command", metavar="command", required=True)
     for name, text in DESCRIPTIONS.items():
         parser = commands.add_parser(
@@ -48,6 +53,11 @@ def add_data_commands(words: argparse._SubParsersAction[argparse.ArgumentParser]
             description=text,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        if name == "import-constituents":
+            parser.add_argument("file", help="the CSV file")
+            parser.add_argument("--index", default="SP500", choices=("SP500",), help="the index (default SP500)")
+            parser.add_argument("--home", help="the data folder (LIU_HOME)")
+            continue
         if name in ("import", "export"):
             parser.add_argument("folder", help="the folder to read" if name == "import" else "a new folder to write")
         if name == "fetch":

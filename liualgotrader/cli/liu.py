@@ -22,14 +22,14 @@ The tools beside `trader`.
   liu simulate           serve the simulated market alone, for any program that speaks Alpaca's protocol
   liu report BATCH       an HTML report of any batch, one file that opens offline
   liu verify RESULT.zip  play a saved backtest again: it comes out the same, or the first difference is named
-  liu data …             the market-data store: import, fetch, list, check, export
+  liu data …             the market-data store: import, fetch, import-constituents, list, check, export
   liu kill-switch        cancel all our orders in a running session and let no entries through
   liu positions …        adopt, flatten or ignore shares in which our books and the account differ
   liu journal show BATCH the money journal of a batch as a table: what was told and decided, record by record
 
 `liu backtest`, `liu portfolio`, `liu mine` and `liu optimize` are the programs `backtester`, `portfolio`,
 `market_miner` and `optimizer` under a name that no other program has; `liu create portfolio AMOUNT` is
-`portfolio create`. The last two, `liu ui` and `liu quickstart` are not built yet and end with 2."""
+`portfolio create`. The last, `liu ui` and `liu quickstart` are not built yet and end with 2."""
 
 KILL_SWITCH = """\
 Cancel all our orders in a running session and open nothing more on this account, in later sessions too, until
@@ -89,7 +89,11 @@ DATABASE_COMMANDS = {  # what each is given, and what it does
 _FORCED = {"stop": "stop it also while programs use it", "backup": "replace a file that is there"}
 _AS_WRITTEN = argparse.RawDescriptionHelpFormatter
 _TO_COME = ("ui", "quickstart")
-_PROGRAMS = {"backtest": "liualgotrader.cli.backtester", "portfolio": "liualgotrader.cli.portfolios"}
+_PROGRAMS = {
+    "backtest": "liualgotrader.cli.backtester",
+    "mine": "liualgotrader.cli.market_miner",
+    "portfolio": "liualgotrader.cli.portfolios",
+}
 
 
 def main() -> None:
@@ -251,6 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="print what was found as one JSON document")
     check.add_argument("--home", metavar="DIR", help="the data folder (LIU_HOME)")
     words.add_parser("backtest", help="run a tradeplan over past sessions: what `backtester` does")
+    words.add_parser("mine", help="run the jobs of miner.toml: what `market_miner` does")
     words.add_parser("portfolio", help="create, list and value portfolios: what `portfolio` does")
     for word in (*PURPOSES, *_TO_COME):
         later = words.add_parser(word, help="not built yet")

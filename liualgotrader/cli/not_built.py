@@ -10,9 +10,6 @@ from typing import NoReturn
 from liualgotrader.cli.common import guarded, parser_of
 
 PURPOSES = {
-    "mine": """\
-Runs the miners of miner.toml one after the other: they collect companies, daily prices and other
-facts from a data provider and store them where strategies and scanners read them.""",
     "optimize": """\
 Backtests a strategy with every combination of the parameters that [optimizer.hyperparameters] of the
 tradeplan spans, and ranks the results.""",
@@ -31,5 +28,4 @@ def _run(program: str, word: str) -> NoReturn:
     guarded(program, functools.partial(not_built, program, PURPOSES[word]))
 
 
-market_miner = functools.partial(_run, "market_miner", "mine")
 optimizer = functools.partial(_run, "optimizer", "optimize")

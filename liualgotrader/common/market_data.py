@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from liualgotrader.common.calendar import FIRST_DAY, LAST_DAY, sessions
+from liualgotrader.common.calendar import FIRST_DAY, LAST_DAY, day_of, sessions
+from liualgotrader.common.clock import WallClock
+from liualgotrader.common.config import Settings
 from liualgotrader.common.types import TimeScale
+from liualgotrader.data.constituents import constituents
 from liualgotrader.data.loader import DataLoader
 from liualgotrader.models import ticker_data
 
@@ -55,6 +58,19 @@ async def get_market_sectors() -> list[str]:
 async def get_market_industries() -> list[str]:
     """Return the industries that `ticker_data` names."""
     return await ticker_data.first_column(ticker_data.INDUSTRIES)
+
+
+async def sp500_historical_constituents(date: date | str) -> list[str]:
+    """Return the symbols of the S&P 500 on a day.
+
+    They come from a file that `liu data import-constituents` has read, else, of today alone, from pytickersymbols.
+
+    Raises:
+        ConfigError: if that day is not known.
+    """
+    day = datetime.fromisoformat(date).date() if isinstance(date, str) else date
+    settings = Settings.resolve()
+    return constituents(settings.home_path / "market", "SP500", day_of(WallClock().now())).on(day)
 
 
 async def get_trading_holidays() -> list[date]:

@@ -177,27 +177,37 @@ def read_tradeplan(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: if it is missing or is not TOML; one sentence.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # editors of Windows begin a file with a mark
-    except FileNotFoundError:
-        raise ConfigError(
-            f"there is no tradeplan {path}: name yours with --tradeplan or its folder with TRADEPLAN_DIR, or let"
-            " `liu new strategy NAME` write one"
-        ) from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path} is a folder: name the tradeplan in it with --tradeplan") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"tradeplan file {path} cannot be read: {error}") from error
-    try:
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets without end
-        raise ConfigError(f"tradeplan file {path} is not valid TOML: {error}") from error
+    table = read_toml(
+        path,
+        "tradeplan",
+        "name yours with --tradeplan or its folder with TRADEPLAN_DIR, or let `liu new strategy NAME` write one",
+    )
     scanners = table.get("scanners")
     if isinstance(scanners, dict) and not isinstance(scanners.get("events", {}), dict):  # as in the original's samples
         events = scanners.pop("events")
         if table.setdefault("events", events) != events:
             raise ConfigError(f"{path}: `events` stands at the top and in [scanners], and they differ: leave one out")
     return table
+
+
+def read_toml(path: Path, what: str, if_missing: str) -> dict[str, Any]:
+    """Return the tables of a TOML file; `what` it is and what to do `if_missing` stand in the errors.
+
+    Raises:
+        ConfigError: if it is missing, cannot be read or is not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows begin a file with a mark
+    except FileNotFoundError:
+        raise ConfigError(f"there is no {what} {path}: {if_missing}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder: name the {what} in it") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what} file {path} cannot be read: {error}") from error
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets without end
+        raise ConfigError(f"{what} file {path} is not valid TOML: {error}") from error
 
 
 def parse_tradeplan(table: Mapping[str, Any], path: Path) -> TradePlan:

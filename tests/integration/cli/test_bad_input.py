@@ -24,7 +24,7 @@ class Breakout(Strategy):
         return False, {}
 """
 PLAN = '[strategies.Breakout]\nfilename = "breakout.py"\n'
-NOT_BUILT = ["market_miner", "optimizer"]
+NOT_BUILT = ["optimizer"]
 FILES = {"portfolio": "portfolios"}
 KEYS = {"APCA_API_KEY_ID": "PKTEST", "APCA_API_SECRET_KEY": "hush-hush-hush"}
 
@@ -294,7 +294,7 @@ def test_a_program_that_is_not_built_says_so_and_ends_with_2(
     must_say(program(name, "from", "2020-01-01"), 2, f"{name}: this program is not built yet")
 
 
-@pytest.mark.parametrize("word", ["optimize", "mine"])
+@pytest.mark.parametrize("word", ["optimize"])
 def test_a_program_to_come_is_also_a_word_of_liu_which_no_other_program_takes(tmp_path: Path, word: str) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "liualgotrader", word, *arguments]

@@ -15,6 +15,7 @@ PACKAGE = HOUSE / "liualgotrader"
 SURFACE = (
     "strategies/*.py",
     "scanners/*.py",
+    "miners/base.py",
     "models/*.py",
     "fincalcs/*.py",
     "common/events.py",

@@ -1,0 +1,1 @@
+"""Jobs between sessions, which fill the tables that strategies read."""
