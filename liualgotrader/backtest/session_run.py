@@ -101,7 +101,7 @@ class SessionRun(ABC):
         self.symbols = [asset.symbol for asset in market.assets]
         self._loop: OwnLoop | None = None
         self._arrays: list[ArraySignals] = []
-        self.data = PastData(market.bars, self._time, utc_day_numbers if terms.crypto else day_numbers)
+        self.data = PastData(market.bars, self._time, utc_day_numbers if terms.crypto else day_numbers, terms.daily)
         self.loader = DataLoader(data_api=self.data, clock=RunClock(self._time), live=self._frame)
         self._engine.loader = self.loader
         timings = msgspec.structs.replace(terms.timings, reconcile_seconds=_NO_COMPARING)
