@@ -21,7 +21,7 @@ from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.events import EventBatch, Pick
-from liualgotrader.common.market_columns import BarColumns, day_numbers, utc_day_numbers
+from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.orders import Declare
 from liualgotrader.common.recording import Recording
@@ -101,7 +101,7 @@ class SessionRun(ABC):
         self.symbols = [asset.symbol for asset in market.assets]
         self._loop: OwnLoop | None = None
         self._arrays: list[ArraySignals] = []
-        self.data = PastData(market.bars, self._time, utc_day_numbers if terms.crypto else day_numbers, terms.daily)
+        self.data = PastData(market.bars, self._time, terms.daily, utc=terms.crypto)
         self.loader = DataLoader(data_api=self.data, clock=RunClock(self._time), live=self._frame)
         self._engine.loader = self.loader
         timings = msgspec.structs.replace(terms.timings, reconcile_seconds=_NO_COMPARING)
