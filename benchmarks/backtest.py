@@ -14,26 +14,33 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from benchmarks import workload
 from benchmarks.machine import load_average, machine, versions
 from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
 from liualgotrader.backtest.runner import Backtest
+from liualgotrader.backtest.tick_runner import TickBacktest
 from liualgotrader.common.calendar import TradingSession
+from liualgotrader.common.events import Quote, TradeTick
 from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.rows import TradeRow
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.common.tradeplan import Limits, Timings
+from liualgotrader.common.tradeplan import EVENT_KINDS, Limits, Timings
 from liualgotrader.exchange.fees import PerShareCommission
 from liualgotrader.exchange.rules import Rules
 from liualgotrader.strategies.base import Strategy, StrategyType
+from liualgotrader.tapes.base import ColumnTape
+from liualgotrader.tapes.generated import GeneratedTape
 
+TICK_DAY = date(2024, 6, 3)
 BATCH = "0b5e7a4e-0000-4000-8000-000000000000"
 NO_LIMITS = Limits(
     order_equity_fraction=1.0,
@@ -128,6 +135,53 @@ class LastClose(Strategy):
         return minute_history["close"].iloc[-1] < 0, {}
 
 
+class Tick(msgspec.Struct, gc=False):
+    """A trade (`bid` is its price and `ask` 0) or a quote of the bare loop."""
+
+    symbol: str
+    at: int
+    bid: float
+    bid_size: float
+    ask: float
+    ask_size: float
+
+
+class BareTicks:
+    """What `WatchingTicks` works out, with nothing around it."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, float] = {}
+        self.spreads = 0.0
+
+    def on_trade(self, trade: Tick) -> None:
+        """Take a print in."""
+        self.last[trade.symbol] = trade.bid
+
+    def on_quote(self, quote: Tick) -> None:
+        """Take a quote in."""
+        self.spreads += quote.ask - quote.bid
+
+
+class WatchingTicks(Strategy):
+    """Looks at every print and quote and orders nothing."""
+
+    strategy_type = StrategyType.SWING
+
+    async def create(self) -> bool:
+        """Begin without a price."""
+        self.last: dict[str, float] = {}
+        self.spreads = 0.0
+        return await super().create()
+
+    def on_trade(self, ctx: Any, trade: TradeTick) -> None:
+        """Take a print in."""
+        self.last[trade.symbol] = trade.price
+
+    def on_quote(self, ctx: Any, quote: Quote) -> None:
+        """Take a quote in."""
+        self.spreads += quote.ask - quote.bid
+
+
 def readme_crossing() -> type[Strategy]:
     """Return the strategy `Crossing` as README prints it."""
     text = (Path(__file__).parents[1] / "README.md").read_text()
@@ -153,6 +207,39 @@ def bare_ns(bars: Mapping[str, BarColumns]) -> float:
             on_bar(Bar(symbol, at, opening, high, low, close, volume))
     spent = time.process_time_ns() - began
     return spent / sum(len(column.close) for column in bars.values())
+
+
+def bare_ticks_ns(tape: ColumnTape) -> float:
+    """Return what a print or quote of the bare loop costs, ns of CPU: all symbols by time, a `Struct` each, a call each."""
+    strategy, columns = BareTicks(), [tape.columns(symbol) for symbol in tape.symbols()]
+    began = time.process_time_ns()
+    names, times, rows, is_quote = list[str](), [], [], []
+    for one in columns:
+        for table, quotes in ((one.quotes, True), (one.trades, False)):
+            sides: Any = (one.quotes.ask, one.quotes.ask_size) if quotes else (one.trades.price * 0, one.trades.size)
+            first: Any = (one.quotes.bid, one.quotes.bid_size) if quotes else (one.trades.price, one.trades.size)
+            names += [one.symbol] * len(table.at)
+            times.append(table.at)
+            rows.append(np.stack([*first, *sides]))
+            is_quote.append(np.full(len(table.at), quotes))
+    order = np.argsort(np.concatenate(times), kind="stable")
+    figures = (column[order].tolist() for column in (np.concatenate(times), *np.concatenate(rows, axis=1)))
+    kinds = np.concatenate(is_quote)[order].tolist()
+    on_trade, on_quote = strategy.on_trade, strategy.on_quote
+    for place, quote, *values in zip(order.tolist(), kinds, *figures, strict=True):
+        (on_quote if quote else on_trade)(Tick(names[place], *values))
+    return (time.process_time_ns() - began) / len(names)
+
+
+def ticks_ns(tape: ColumnTape, kind: type[Strategy] = WatchingTicks) -> float:
+    """Return what a run on a day's prints and quotes costs, ns of CPU an event."""
+    strategy = kind("Benchmark", batch_id=BATCH)
+    asyncio.run(strategy.create())
+    terms = BacktestTerms(batch_id=BATCH, sessions=(tape.session,), cash=Decimal(10**7), limits=NO_LIMITS, period=0)
+    began = time.process_time_ns()
+    run = TickBacktest(terms, lambda session: tape, frozenset(EVENT_KINDS))
+    record = run.run({SlotPlan(1, "Benchmark", 0, 1, day_trade=False): strategy})
+    return (time.process_time_ns() - began) / record.bars
 
 
 def played(
@@ -206,8 +293,9 @@ def in_units(repeats: int, unit: Callable[[], float], cost: Callable[[], float])
 def main() -> None:
     """Measure, and print the JSON document."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", nargs="+", default=["a", "b", "c"], choices=list(workload.SIZES))
+    parser.add_argument("--sizes", nargs="*", default=["a", "b", "c"], choices=list(workload.SIZES))
     parser.add_argument("--days", type=int, default=25, help="of the runs without orders (default 25)")
+    parser.add_argument("--ticks", type=int, default=600_000, help="trades and quotes of the day of ticks, at most")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     found: dict[str, Any] = {}
@@ -222,6 +310,10 @@ def main() -> None:
     ):
         bars = workload.bars(symbols, days)
         found[name] = in_units(options.repeats, partial(bare_ns, bars), partial(cost_ns, kind, bars, days))
+    tape = GeneratedTape(TICK_DAY, symbols=10, events_limit=options.ticks)
+    tape.load()
+    found["ticks"] = in_units(options.repeats, partial(bare_ticks_ns, tape), partial(ticks_ns, tape))
+    found["ticks"]["of_the_bare_tick_loop"] = round(1 / found["ticks"]["units"], 3)
     for size in options.sizes:
         symbols, length = workload.SIZES[size]
         days = workload.whole_sessions(length)

@@ -103,6 +103,7 @@ class OrderPath:
         self._orders: dict[str, Row] = {}  # those of the sessions before
         self._updates: deque[BrokerUpdate] = deque()  # of the exchange, that the desk has not heard
         self._cash = self._reported = record.first_equity  # dollars; and the equity that desk and strategies know
+        self._stirred = True  # something has been asked or told since the account was reported
         self._weighed_at = 0  # when the equity was compared with it
         self._held: dict[str, float] = {}  # signed shares
         self._floor = -inf  # equity below which the desk looks at prices
@@ -143,6 +144,7 @@ class OrderPath:
 
     def hear(self, event: str, order: ExchangeOrder, execution: Execution | None) -> None:
         """Take in what happens to an order at the exchange."""
+        self._stirred = True
         exchange = self.exchange
         if execution is None:
             self._updates.append(BrokerUpdate(event, order_now(order, exchange.legs(order)), exchange.now))
@@ -170,6 +172,11 @@ class OrderPath:
     def has_heard(self) -> bool:
         """Whether something has happened at the exchange that the desk has not been told."""
         return bool(self._updates)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has changed the account since it was reported, and nothing can but an order."""
+        return not (self._stirred or self._held or self.exchange.watched)
 
     def hear_all(self, *, account: bool = False, prices: bool = False) -> Sequence[Output]:
         """Tell the desk all that has happened by now, with `account` or `prices` the exchange's books, then the engine the news."""
@@ -210,6 +217,7 @@ class OrderPath:
 
     def _asked(self, call: BrokerCall) -> Input:
         """Ask the exchange and return its answer."""
+        self._stirred = True
         exchange = self.exchange
         if isinstance(call, Reconcile):
             return self._snapshot(call.since)
@@ -267,7 +275,7 @@ class OrderPath:
         self.tell(self._account())
 
     def _account(self) -> BrokerAccount:
-        seen = self.exchange.account(ACCOUNT)
+        seen, self._stirred = self.exchange.account(ACCOUNT), False
         self._cash, self._reported, self._lowest = float(seen.cash), float(seen.equity), None
         figures = seen.equity, seen.cash, seen.buying_power, seen.last_equity
         return BrokerAccount(ACCOUNT, "ACTIVE", *figures, shorting_enabled=True, trading_blocked=False)

@@ -18,6 +18,7 @@ from liualgotrader.common.events import (
     Bar,
     Correction,
     EventBatch,
+    FeedEvent,
     Gap,
     Pick,
     Quote,
@@ -242,6 +243,24 @@ class Engine:
                 by_kind[type(event)](event)  # type: ignore[operator]
             self.market.silent = False
         return self._finish()
+
+    def go_through(self, events: Sequence[FeedEvent], times: Sequence[int], quantum: int) -> tuple[list[Output], int]:
+        """Process market events, those of each quantum of time at its end; nothing else is due meanwhile.
+
+        Stop after the first quantum that makes an output, and before one by whose end a bar's timer is due. Return the
+        outputs and how many events were processed.
+        """
+        ordering, by_kind, forming = self._ordering, self._by_kind, self.market.deadlines
+        out = ordering.out = []
+        ends_at = 0
+        for place, (event, at) in enumerate(zip(events, times, strict=True)):
+            if at >= ends_at:
+                ends_at = at // quantum * quantum + quantum
+                if out or (place and forming.next() <= ends_at):
+                    return self._finish(), place
+                ordering.now = ends_at
+            by_kind[type(event)](event)  # type: ignore[operator]
+        return self._finish(), len(events)
 
     def on_news(self, news: Sequence[News], now: int, machine: int) -> list[Output]:
         """Process account news; news of a slot out of sequence is skipped and asked for again."""

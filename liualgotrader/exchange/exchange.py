@@ -169,6 +169,20 @@ class Exchange:
             if event.symbol in self._markets:
                 self._matcher.sweep(self._markets[event.symbol])
 
+    def pass_by(self, events: Sequence[TradeTick | Quote | Status]) -> None:
+        """Take events that meet no order, and before which nothing is due."""
+        quotes, trades = self._quotes, self._trades
+        for event in events:
+            if type(event) is Quote:
+                quotes[event.symbol] = event
+            elif type(event) is TradeTick:
+                if event.flags & LAST:
+                    trades[event.symbol] = event
+            else:
+                self.on_event(event)
+        if events:
+            self._venue.now = max(self._venue.now, events[-1].at)
+
     @property
     def now(self) -> int:
         """The market time that it has come to, ns UTC."""

@@ -22,7 +22,7 @@ from liualgotrader.common.ports import Asset, Tape
 from liualgotrader.common.tlog import some_of
 from liualgotrader.exchange.exchange_values import AssetTerms
 from liualgotrader.exchange.rules import ExchangeSession
-from liualgotrader.tapes.columns import SymbolColumns, TapeEvent, merged, quotes_from_trades, trades_from_bars
+from liualgotrader.tapes.columns import SymbolColumns, TapeEvent, blocks, merged, quotes_from_trades, trades_from_bars
 from liualgotrader.tapes.minute_bars import bars_every
 from liualgotrader.tapes.splits import Split, ratio_text, split_like
 
@@ -73,6 +73,10 @@ class ColumnTape(ABC):
         trades, each in the order of their file. The first call loads all symbols.
         """
         return merged([self.columns(s) for s in self.symbols()], start, end)
+
+    def blocks(self, start: int, end: int) -> Iterator[list[TapeEvent]]:
+        """Yield the same, some thousand at once."""
+        return blocks([self.columns(s) for s in self.symbols()], start, end)
 
     def columns(self, symbol: str) -> SymbolColumns:
         """Return the events of the day in one symbol, loaded on first use.

@@ -66,7 +66,12 @@ def quotes_from_trades(trades: TradeColumns) -> QuoteColumns:
 
 
 def merged(symbols: Sequence[SymbolColumns], start: int, end: int) -> Iterator[TapeEvent]:
-    """Yield the events of all symbols with start <= at < end, by time.
+    """Yield the events of all symbols with start <= at < end, by time: see `blocks`."""
+    return (event for block in blocks(symbols, start, end) for event in block)
+
+
+def blocks(symbols: Sequence[SymbolColumns], start: int, end: int) -> Iterator[list[TapeEvent]]:
+    """Yield the events of all symbols with start <= at < end, by time, some thousand at once.
 
     Equal times come in the order of `symbols`, and within a symbol statuses, quotes, trades, by row; but a
     made-up quote follows the trade it was made from.
@@ -80,7 +85,7 @@ def merged(symbols: Sequence[SymbolColumns], start: int, end: int) -> Iterator[T
         )
         for s in symbols
     ]
-    return _Stream(due).events() if due else iter(())
+    return _Stream(due).blocks() if due else iter(())
 
 
 def bars_in_order(columns: Sequence[BarColumns], since: int) -> Iterator[Bar]:
@@ -136,7 +141,7 @@ class _Stream:
             quote, trade, status = quote + len(s.quotes.at), trade + len(s.trades.at), status + len(s.statuses)
         self._order: Ints = np.concatenate(codes)[np.argsort(np.concatenate(times), kind="stable")]
 
-    def events(self) -> Iterator[TapeEvent]:
+    def blocks(self) -> Iterator[list[TapeEvent]]:
         for first in range(0, len(self._order), BLOCK):
             codes = self._order[first : first + BLOCK]
             is_quote = codes < self._first_trade
@@ -155,7 +160,7 @@ class _Stream:
             place[is_quote] = np.arange(len(quotes))
             place[is_trade] = np.arange(len(trades)) + len(quotes)
             place[is_status] = np.arange(len(quotes) + len(trades), len(codes))
-            yield from [made[i] for i in place.tolist()]
+            yield [made[i] for i in place.tolist()]
 
 
 def trades_from_bars(opened_at: Ints, prices: Sequence[Floats], volume: Floats, interval: int) -> TradeColumns:
