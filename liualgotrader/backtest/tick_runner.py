@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from liualgotrader.engine.engine import session_starts
 from liualgotrader.engine.outputs import Output
 from liualgotrader.exchange.rules import ExchangeSession
 from liualgotrader.orders.account_state import ACCOUNT_SECONDS, PRICES_SECONDS
+from liualgotrader.strategies.frames import real_frames
 from liualgotrader.tapes.base import ColumnTape, asset_terms, exchange_session
 from liualgotrader.tapes.columns import TapeEvent, bars_in_order, newest_of
 from liualgotrader.tapes.minute_bars import regular
@@ -101,8 +103,9 @@ class TickBacktest(SessionRun):
 
     def _warm_up(self, session: TradingSession) -> None:
         tape, start, ends_at = self._tape, session.opens_at - EARLY, session.closes_at + AFTER_CLOSE
-        for bars in self._known().values():
-            self.data.restate(bars)
+        if session is not self.terms.sessions[0]:  # whose bars are there from the start
+            for bars in self._known().values():
+                self.data.restate(bars)
         for event in newest_of(tape.events(0, start)):
             self._exchange.on_event(event)
         self._exchange.advance(start)
@@ -139,6 +142,10 @@ class TickBacktest(SessionRun):
         start = max(since, min([hours.opens_at, *(opens_at for opens_at, _ in hours.previous)]))
         today = between(self._minutes[symbol], start, now).bars() if symbol in self._minutes else []
         return [*self._tape.minute_bars(symbol, start, now), *(bar for bar in today if bar.closed_at <= now)]
+
+    def _frame(self, symbol: str) -> Any:
+        state = self._engine.symbols.get(symbol)
+        return real_frames(state.bars)(True) if state is not None and state.live else None
 
     # --- time --------------------------------------------------------------------------------------
 

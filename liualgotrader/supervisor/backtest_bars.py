@@ -136,36 +136,42 @@ def played_bars(
 class PlayedTapes:
     """The trades and quotes of sessions, one session at a time. Each has those symbols of the first that have data then."""
 
-    def __init__(self, wanted: BarsWanted) -> None:
-        """Find the first session's.
+    def __init__(self, wanted: BarsWanted, market: Path) -> None:
+        """Find the first session's; `market` is the store's folder.
 
         Raises:
-            ConfigError: if there is none, or a symbol that is named has no data then.
+            ConfigError: if a session has no data, or a symbol that is named has none in the first.
         """
-        if not wanted.data and wanted.generated is None:
-            raise ConfigError(
-                "a backtest on ticks or seconds plays a folder of recorded days, or an invented market: name one with --data, or add"
-                " --generated"
-            )
-        self._wanted, self._last = wanted, tape_of_day(wanted, wanted.sessions()[0], wanted.symbols)
+        from liualgotrader.tapes.tape_factory import require_day
+
+        self._wanted, self._market = wanted, Path(wanted.kept or market)
+        played = wanted.sessions()
+        for session in played if wanted.data else ():
+            require_day(wanted.data, session.day)
+        self._last = tape_of_day(wanted, self._market, played[0], wanted.symbols)
         self._symbols = self._last.symbols()
         self.notes: dict[str, None] = {}  # what a person should know of the sessions so far
 
     def __call__(self, session: TradingSession) -> ColumnTape:
         """Return a session's tape, loaded."""
         if self._last.day != session.day:
-            every = tape_of_day(self._wanted, session, self._wanted.symbols)
+            every = tape_of_day(self._wanted, self._market, session, ())
             kept = [symbol for symbol in every.symbols() if symbol in self._symbols]
-            self._last = every if len(kept) == len(every.symbols()) else tape_of_day(self._wanted, session, kept)
+            if not kept:
+                raise ConfigError(f"there are no trades of {_listed(self._symbols)} on {session.day}")
+            self._last = every
+            if len(kept) < len(every.symbols()):
+                self._last = tape_of_day(self._wanted, self._market, session, kept)
         tape = self._last
         tape.load()
-        if self._wanted.data:
+        if self._wanted.generated is None:
             self.notes |= dict.fromkeys([*tape.notes(), *tape.doubts(), *tape.skipped()])
         return tape
 
-    def known(self, market: Path) -> PlayedBars:
+    def known(self) -> PlayedBars:
         """Return what is known beforehand: the symbols' splits and dividends."""
-        known = {symbol: _actions(self._wanted, market, symbol) for symbol in self._symbols if self._wanted.data}
+        symbols = self._symbols if self._wanted.generated is None else ()
+        known = {symbol: _actions(self._wanted, self._market, symbol) for symbol in symbols}
         splits = {symbol: found for symbol, (found, _) in known.items()}
         return PlayedBars({}, (), splits, {symbol: found for symbol, (_, found) in known.items()})
 
@@ -173,27 +179,32 @@ class PlayedTapes:
 def _minutes_of_ticks(wanted: BarsWanted, market: Path, played: Sequence[TradingSession]) -> PlayedBars:
     from liualgotrader.tapes.minute_bars import regular
 
-    tapes, parts = PlayedTapes(wanted), dict[str, list[BarColumns]]()
+    tapes, parts = PlayedTapes(wanted, market), dict[str, list[BarColumns]]()
     for tape in map(tapes, played):
         for symbol in tape.symbols():
             parts.setdefault(symbol, []).append(regular(tape.bars_today(symbol, MINUTE)))
-    return msgspec.structs.replace(tapes.known(market), bars={symbol: joined(one) for symbol, one in parts.items()})
+    return msgspec.structs.replace(tapes.known(), bars={symbol: joined(one) for symbol, one in parts.items()})
 
 
-def tape_of_day(wanted: BarsWanted, session: TradingSession, symbols: Sequence[str]) -> ColumnTape:
+def tape_of_day(wanted: BarsWanted, market: Path, session: TradingSession, symbols: Sequence[str]) -> ColumnTape:
     """Return the tape of one of the wanted sessions."""
+    from liualgotrader.data.market_store import MarketStore
+    from liualgotrader.data.store_tape import StoreTape
     from liualgotrader.tapes.base import SecondsTape
     from liualgotrader.tapes.tape_factory import tape_from
 
-    tape = tape_from(
-        "recorded" if wanted.data else "generated",
-        day=session.day,
-        folder=wanted.data or None,
-        seed=wanted.seed,
-        symbols=symbols or None,
-        count=wanted.generated or 0,
-        since=wanted.first,
-    )
+    if wanted.data or wanted.generated is not None:
+        tape = tape_from(
+            "recorded" if wanted.data else "generated",
+            day=session.day,
+            folder=wanted.data or None,
+            seed=wanted.seed,
+            symbols=symbols or None,
+            count=wanted.generated or 0,
+            since=wanted.first,
+        )
+    else:
+        tape = StoreTape(MarketStore(market), session.day, symbols or None)
     return SecondsTape(tape) if wanted.period == SECOND else tape
 
 

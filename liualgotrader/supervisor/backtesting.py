@@ -248,8 +248,8 @@ class Backtesting:
                 self._detail = DetailedBars(wanted, market)
                 terms = replace(terms, detail=self._detail)
             return Backtest(terms, found.bars), found
-        tapes = PlayedTapes(wanted)
-        found = tapes.known(market)
+        tapes = PlayedTapes(wanted, market)
+        found = tapes.known()
         events = frozenset(self.plan.events) - ({"trade", "quote"} if wanted.period else set())
         backtest = TickBacktest(self._terms(played, found), tapes, events)
         return backtest, msgspec.structs.replace(found, notes=tuple(tapes.notes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
 from liualgotrader.backtest.tick_runner import TickBacktest
 from liualgotrader.common.calendar import new_york, sessions
 from liualgotrader.common.clock import DAY, MILLISECOND, MINUTE, SECOND
-from liualgotrader.common.events import Bar
+from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.events import Bar, TradeTick
 from liualgotrader.common.market_columns import QuoteColumns, TradeColumns
 from liualgotrader.common.ports import Asset
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import EVENT_KINDS
+from liualgotrader.data.market_store import MarketStore
+from liualgotrader.data.store_tape import StoreTape
 from liualgotrader.exchange.rules import Rules
 from liualgotrader.strategies.base import Strategy, StrategyType
 from liualgotrader.tapes.base import ColumnTape, SecondsTape
@@ -57,7 +61,9 @@ class WrittenTape(ColumnTape):
         return []
 
 
-def played(kind: type[Strategy], tapes: Mapping[date, ColumnTape], **more: Any) -> RunRecord:
+def played(
+    kind: type[Strategy], tapes: Mapping[date, ColumnTape], *, loads: bool = False, run_all: bool = False, **more: Any
+) -> RunRecord:
     strategy = kind("Tested", batch_id=BATCH)
     with pytest.raises(StopIteration):  # it waits for nothing
         strategy.create().send(None)
@@ -68,7 +74,10 @@ def played(kind: type[Strategy], tapes: Mapping[date, ColumnTape], **more: Any) 
         batch_id=BATCH, sessions=days, rules=rules, limits=UNBOUND, period=more.pop("period", 0), **more
     )
     backtest = TickBacktest(terms, lambda session: tapes[session.day], events)
-    return backtest.run({SlotPlan(1, "Tested", 0, 1, day_trade=strategy.type is StrategyType.DAY_TRADE): strategy})
+    if loads:
+        strategy.data_loader = backtest.loader
+    day_trade = strategy.type is StrategyType.DAY_TRADE
+    return backtest.run({SlotPlan(1, "Tested", 0, 1, day_trade=day_trade, run_all=run_all): strategy})
 
 
 class BuysOnPrint(Strategy):
@@ -186,3 +195,97 @@ def test_seconds_are_told_at_their_end_and_an_order_then_meets_the_last_quote_of
     [fill] = trades(record)
     assert (fill.at, fill.price) == (tape.opens_at + 61_001 * MILLISECOND, Decimal("102.5"))
     assert not record.failures
+
+
+def stored(folder: Path, tape: WrittenTape, *kinds: str) -> MarketStore:
+    """A store of a tape's trades and quotes, or of its seconds."""
+    store, columns = MarketStore(folder, durable=False), tape.columns("ABC")
+    whole = [(new_york(tape.day, time(0)), new_york(tape.day, time(0)) + DAY)]
+    for kind in kinds:
+        if kind == "seconds":
+            store.write("ABC", SECOND, tape.bars_today("ABC", SECOND), whole, "tests")
+        else:
+            store.write("ABC", 0, columns.trades if kind == "trades" else columns.quotes, whole, "tests")
+    return store
+
+
+def test_a_day_of_the_store_is_played_as_what_it_was_filled_with(tmp_path: Path) -> None:
+    quotes = [(0.0, 99.99, 500, 100.01, 30), (62.0, 99.99, 500, 100.05, 500)]
+    tape = WrittenTape(1, [(60.03, 101, 100), (70.0, 102, 100)], quotes)
+    store = stored(tmp_path / "ticks", tape, "trades", "quotes")
+    kept = StoreTape(store, tape.day)
+    assert list(kept.events(0, 2**62)) == list(tape.events(0, 2**62))
+    assert (kept.symbols(), kept.notes()) == (("ABC",), [])
+    fills, expected = (trades(played(BuysOnPrint, {tape.day: one})) for one in (kept, tape))
+    assert [(one.at, one.price) for one in fills] == [(one.at, one.price) for one in expected]
+    assert expected
+
+    seconds = StoreTape(stored(tmp_path / "seconds", tape, "seconds"), tape.day)
+    assert [(e.price, e.size) for e in seconds.events(0, 2**62) if isinstance(e, TradeTick)] == [(101, 100), (102, 100)]
+    assert [note.partition(";")[0] for note in seconds.notes()] == [
+        "ABC: no quotes are stored",
+        "ABC: trades are made from seconds or minutes, up to four prints a bar.",
+    ]
+
+
+def test_a_day_or_a_symbol_that_the_store_lacks_is_named(tmp_path: Path) -> None:
+    store = stored(tmp_path, WrittenTape(1, [(60.03, 101, 100)], [CALM]), "trades")
+    with pytest.raises(ConfigError, match="holds no market data for 2024-03-07; it has 2024-03-08"):
+        StoreTape(store, DAYS[0].day)
+    with pytest.raises(ConfigError, match="holds nothing for XYZ; it has ABC"):
+        StoreTape(store, DAYS[1].day, ["xyz"])
+
+
+def test_the_loader_of_a_strategy_ends_with_the_print_that_it_is_told_of() -> None:
+    """Before it lie the minutes that a vendor has: yesterday's last and the one after it, and one before the open."""
+    seen: list[tuple[float, float, int]] = []
+
+    class Loads(Strategy):
+        strategy_type = StrategyType.SWING
+
+        def on_trade(self, ctx: Any, trade: Any) -> None:
+            frame = self.data_loader["ABC"].close[:]
+            seen.append((trade.price, float(frame.iloc[-1]), len(frame)))
+
+    tape = WrittenTape(1, [(-90, 98, 100), (10, 100, 100), (70, 102, 100), (125, 104, 100)], [CALM])
+    assert not played(Loads, {tape.day: tape}, loads=True).failures
+    assert seen == [(100.0, 100.0, 4), (102.0, 102.0, 5), (104.0, 104.0, 6)]
+
+
+def test_of_a_symbol_that_is_not_followed_closed_minutes_of_regular_trading_are_known() -> None:
+    """A session's scanner knows the newest print, and the minutes outside of regular trading."""
+    tape = WrittenTape(1, [(-90, 98, 100), (10, 100, 100), (70, 102, 100)], [CALM])
+    terms = BacktestTerms(batch_id=BATCH, sessions=(DAYS[1],), period=0)
+    known = TickBacktest(terms, lambda session: tape, frozenset(EVENT_KINDS)).data
+    now = tape.opens_at
+    known.now = lambda: now
+    assert [bar.close for bar in known.bars_now(["ABC"], 0, 2**62, minutes=1)["ABC"]] == [99.25]
+    now = tape.opens_at + 65 * SECOND
+    assert known.snapshots_now(["ABC"])["ABC"].last_price == 100.0
+
+
+def test_a_strategy_over_all_symbols_sees_every_print_of_the_open_minute() -> None:
+    """A session samples four times a second what its home gets."""
+    seen: list[tuple[int, int, dict[str, float], float | None]] = []
+
+    class Everything(Strategy):
+        strategy_type = StrategyType.SWING
+
+        async def should_run_all(self) -> bool:
+            return True
+
+        async def run_all(  # type: ignore[override]
+            self, symbols_position: Any, data_loader: Any, now: Any, **more: Any
+        ) -> dict[str, Any]:
+            seen.append((now.hour * 60 + now.minute, now.second, dict(symbols_position), more.get("portfolio_value")))
+            return {"ABC": {"side": "buy", "qty": "10", "type": "market"}} if len(seen) == 2 else {}
+
+    tape = WrittenTape(1, [(10, 100, 100), (200, 102, 100)], [CALM, (150.0, 100.99, 500, 101.01, 500)])
+    record = played(Everything, {tape.day: tape}, run_all=True)
+    assert seen[:3] == [
+        (570, 0, {"ABC": 0.0}, 100_000.0),
+        (571, 0, {"ABC": 0.0}, 100_000.0),
+        (572, 0, {"ABC": 10.0}, 99_999.9),  # its ten shares are worth 100.00 each
+    ]
+    [fill] = trades(record)
+    assert (fill.at - tape.opens_at, float(fill.price)) == (60 * SECOND + MILLISECOND, 100.01)
