@@ -18,13 +18,13 @@ from liualgotrader.cli.common import complain, flush_output
 from liualgotrader.cli.screen import screen_for
 from liualgotrader.cli.trader_arguments import configured
 from liualgotrader.common.calendar import TradingSession, day_of
-from liualgotrader.common.clock import DAY, MINUTE, SECOND, WallClock, as_utc
+from liualgotrader.common.clock import MINUTE, WallClock, as_utc
 from liualgotrader.common.config import Settings
 from liualgotrader.common.day_words import day_from
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.supervisor import reporting
-from liualgotrader.supervisor.backtest_bars import TICKS, BarsWanted
+from liualgotrader.supervisor.backtest_bars import SCALES, BarsWanted
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest, Progress
 from liualgotrader.supervisor.repeating import bars_of, find_batch, from_kept, newest_results, repeated, with_duration
@@ -135,7 +135,7 @@ def request_from(options: argparse.Namespace, seed: int) -> BacktestRequest:
     bars = BarsWanted(
         first=day_from(" ".join(options.first), today),
         last=day_from(options.last, today),
-        period={"day": DAY, "minute": MINUTE, "second": SECOND, "tick": TICKS}[options.scale],
+        period=SCALES[options.scale],
         data=str(Path(options.data).expanduser()) if options.data else "",
         generated=options.generated,
         symbols=options.symbols,
@@ -161,9 +161,11 @@ def repeating_request(
     if options.data:
         folder = str(Path(options.data).expanduser())
         bars = msgspec.structs.replace(bars, data=folder, generated=None, of_session=False)
+    if options.scale:
+        bars = msgspec.structs.replace(bars, period=SCALES[options.scale])
     symbols = tuple(dict.fromkeys(options.symbol))
     bars, again = repeated(found, bars, plan, symbols=symbols, strict=options.strict)
-    if not options.data:
+    if not options.data and bars.period >= MINUTE:
         bars = from_kept(bars, again.batch_id, settings.home_path)
     return _with_account(BacktestRequest(bars=bars, repeats=again, debug=frozenset(options.debug)), options)
 

@@ -125,6 +125,8 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
         help="call run with debug=True for it",
     )
     parser.add_argument("--data", metavar="FOLDER", help="the minutes of the day, instead of where the batch had them")
+    scale = "what of the day is played (default what the batch had, of a session its minutes)"
+    parser.add_argument("--scale", choices=("day", "minute", "second", "tick"), help=scale)
     parser.add_argument(
         "--benchmark", metavar="SYMBOL", type=str.upper, default="", help="compared with (default: the first)"
     )

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 DAILY_HISTORY = 260  # sessions of daily bars before the first day: a year and a little
 TICKS = 0  # in place of a period: trades and quotes
-_SCALES = {MINUTE: "minute", DAY: "day"}
+SCALES = {"day": DAY, "minute": MINUTE, "second": SECOND, "tick": TICKS}
+_NAMES = {length: name for name, length in SCALES.items()}
 _MOST_NAMED = 12
 
 
@@ -314,7 +315,7 @@ def _read_store(wanted: BarsWanted, market: Path, every: Sequence[TradingSession
     }
     if not there:
         raise ConfigError(
-            f"the market-data store holds no {_SCALES[wanted.period]} bars yet: name a folder with --data, take an invented"
+            f"the market-data store holds no {_NAMES[wanted.period]} bars yet: name a folder with --data, take an invented"
             " market with --generated, or fill the store with `liu data import`"
         )
     span = every[0].opens_at, every[-1].closes_at
@@ -345,7 +346,7 @@ def _playable(
     bars: Mapping[str, BarColumns], wanted: BarsWanted, where: str, played: Sequence[TradingSession]
 ) -> tuple[dict[str, BarColumns], list[str]]:
     """Return the symbols that have a bar in the sessions, and what is said of the others."""
-    what, (opens, closes) = f"{_SCALES[wanted.period]} bars", bounds_of(played)
+    what, (opens, closes) = f"{_NAMES[wanted.period]} bars", bounds_of(played)
     there = {symbol: _sessions_with(one, opens, closes) for symbol, one in bars.items()}
     empty = [symbol for symbol, found in there.items() if not found.any()]
     if empty and (wanted.symbols or len(empty) == len(bars)):

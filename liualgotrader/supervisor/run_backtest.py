@@ -17,7 +17,7 @@ from liualgotrader.analytics.equity import curve_of
 from liualgotrader.analytics.records import frame_of
 from liualgotrader.analytics.trips import round_trips
 from liualgotrader.common.calendar import TradingSession, day_of, round_the_clock, sessions
-from liualgotrader.common.clock import DAY, HOUR, MINUTE, NEW_YORK, SECOND, WallClock, as_datetime, as_utc
+from liualgotrader.common.clock import DAY, HOUR, MINUTE, NEW_YORK, WallClock, as_datetime, as_utc
 from liualgotrader.common.config import Settings
 from liualgotrader.common.day_words import day_from
 from liualgotrader.common.errors import ConfigError
@@ -25,7 +25,7 @@ from liualgotrader.common.market_columns import BarColumns, Ints, mean_price
 from liualgotrader.common.rows import FilledTrade, OrderRow
 from liualgotrader.common.tradeplan import TradePlan, parse_tradeplan, read_tradeplan
 from liualgotrader.strategies.base import Strategy
-from liualgotrader.supervisor.backtest_bars import TICKS, BarsWanted
+from liualgotrader.supervisor.backtest_bars import SCALES, BarsWanted
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest
 from liualgotrader.supervisor.view import View
@@ -37,7 +37,6 @@ Plan = TradePlan | Mapping[str, Any] | str | Path | type[Strategy] | Iterable[ty
 Frames = Mapping[str, "pd.DataFrame | BarColumns"]
 
 _PRICES = ("open", "high", "low", "close")
-_SCALES = {"minute": MINUTE, "day": DAY, "second": SECOND, "tick": TICKS}
 
 
 @dataclass(frozen=True)
@@ -220,12 +219,12 @@ def _plan(
 def _wanted(
     first: date | str, last: date | str, scale: str, bars: Mapping[str, BarColumns] | None, crypto: bool
 ) -> dict[str, Any]:
-    if scale not in ("", *_SCALES):
+    if scale not in ("", *SCALES):
         raise ConfigError(f'scale is "day", "minute", "second" or "tick", not {scale!r}')
     known = [one for one in (bars or {}).values() if len(one.opened_at)]
     if bars is not None and not known:
         raise ConfigError("the data holds no bars")
-    period = _SCALES.get(scale, DAY)
+    period = SCALES.get(scale, DAY)
     if known:
         period = DAY if known[0].closed_at[0] - known[0].opened_at[0] > HOUR else MINUTE
         of_day = (lambda at: as_utc(at).date()) if crypto else day_of

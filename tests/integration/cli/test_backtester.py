@@ -39,10 +39,11 @@ def tradeplan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.parametrize("scale", ["minute", "tick"])
 def test_every_figure_of_the_summary_is_that_of_the_rows(
-    dsn: str, tradeplan: Path, capsys: pytest.CaptureFixture[str]
+    scale: str, dsn: str, tradeplan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    more = ("--tradeplan", str(tradeplan), "--dsn", dsn, "--fee-per-share", "0.01")
+    more = ("--scale", scale, "--tradeplan", str(tradeplan), "--dsn", dsn, "--fee-per-share", "0.01")
     assert backtester.run([*ARGUMENTS, *more]) == 0
     told = json.loads(capsys.readouterr().out, parse_float=Decimal)
     summary, batch_id = told["summary"], told["batch_id"]
