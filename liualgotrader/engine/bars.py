@@ -378,7 +378,7 @@ class Bars:
         block = np.zeros((_ROWS, room))
         opened = np.zeros(room, dtype=np.int64)
         if rows:
-            block[:, :rows] = self._block[:, :rows]
+            block[: len(self._block), :rows] = self._block[:, :rows]  # bars that were loaded ahead have no sums
             opened[:rows] = self._opened[:rows]
         self._block, self._opened, self._room = block, opened, room
         self._frozen = block.view()

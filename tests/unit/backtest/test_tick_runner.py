@@ -27,6 +27,7 @@ from liualgotrader.exchange.rules import Rules
 from liualgotrader.strategies.base import Strategy, StrategyType
 from liualgotrader.tapes.base import ColumnTape, SecondsTape
 from liualgotrader.tapes.columns import SymbolColumns
+from liualgotrader.tapes.splits import Split
 from tests.unit.backtest.test_runner import BATCH, UNBOUND, trades
 
 DAYS = sessions(date(2024, 3, 7), date(2024, 3, 8))
@@ -289,3 +290,34 @@ def test_a_strategy_over_all_symbols_sees_every_print_of_the_open_minute() -> No
     ]
     [fill] = trades(record)
     assert (fill.at - tape.opens_at, float(fill.price)) == (60 * SECOND + MILLISECOND, 100.01)
+
+
+def test_without_a_scanner_all_symbols_are_followed_from_the_open_on() -> None:
+    seen: list[float] = []
+
+    class Notes(Strategy):
+        strategy_type = StrategyType.SWING
+
+        def on_trade(self, ctx: Any, trade: Any) -> None:
+            seen.append(trade.price)
+
+    tape = WrittenTape(
+        1, [(-1, 98, 100), (0, 100, 100), (10, 101, 100), (23_399.9, 102, 100), (23_400, 103, 100)], [CALM]
+    )
+    played(Notes, {tape.day: tape})
+    assert seen == [100, 101]  # the last tenth of a second is known at the close, when only bars are told
+
+
+def test_prices_of_a_session_after_a_split_are_in_its_terms() -> None:
+    """Two shares for one: the position doubles, and the bars of the day before are halved."""
+    seen: list[list[float]] = []
+
+    class Keeps(BuysOnPrint):
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            seen.append([ctx.position, *ctx.bars.close[-2:].tolist()])
+
+    first = WrittenTape(0, [(60.03, 101, 100), (200, 100, 100)], [CALM])
+    second = WrittenTape(1, [(5, 51, 100)], [(0.0, 50.99, 500, 51.01, 500)])
+    record = played(Keeps, {first.day: first, second.day: second}, splits={"ABC": [Split(second.day, 2.0)]})
+    assert seen == [[100, 101], [100, 101, 100], [200, 50, 51]]
+    assert record.equity.tolist() == [99_999.0, 100_199.0]  # 200 shares worth 51, for what cost 10,001
