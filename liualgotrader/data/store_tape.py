@@ -7,6 +7,7 @@ from datetime import date, time, timedelta
 
 from liualgotrader.common.calendar import new_york
 from liualgotrader.common.clock import MINUTE, SECOND
+from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar
 from liualgotrader.common.market_columns import between
 from liualgotrader.common.ports import Asset
@@ -31,6 +32,11 @@ class StoreTape(ColumnTape):
         self._span = new_york(day, time()), new_york(day + timedelta(days=1), time())
         found = ticks_by_day(store)
         existing = found.get(day, set()) | {s for s in symbols or () if len(store.read(s, MINUTE, *self._span).open)}
+        if not found and not existing:
+            raise ConfigError(
+                "the market-data store holds no trades yet: name a folder with --data, take an invented market with --generated,"
+                " or fill the store with `liu data import`"
+            )
         if not existing:
             raise day_missing(f"{where[0].upper()}{where[1:]}", day, found)
         super().__init__(session, [Asset(s, s, "NYSE") for s in chosen_symbols(symbols, sorted(existing), where)])

@@ -240,14 +240,12 @@ class Backtesting:
     def _market(self, played: Sequence[TradingSession]) -> tuple[SessionRun, PlayedBars]:
         """Return the run on what is to be played, and what is known of that; a run on ticks finds its bars itself."""
         wanted, market = self.request.bars, self.settings.home_path / "market"
+        if wanted.detail:
+            self._detail = DetailedBars(wanted, market)
         if wanted.period >= MINUTE:
             history = history_of(wanted, self.plan.timings.history_sessions)
             found = played_bars(wanted, market, history, self._bars)
-            terms = self._terms(played, found)
-            if wanted.detail:
-                self._detail = DetailedBars(wanted, market)
-                terms = replace(terms, detail=self._detail)
-            return Backtest(terms, found.bars), found
+            return Backtest(replace(self._terms(played, found), detail=self._detail), found.bars), found
         tapes = PlayedTapes(wanted, market)
         found = tapes.known()
         events = frozenset(self.plan.events) - ({"trade", "quote"} if wanted.period else set())

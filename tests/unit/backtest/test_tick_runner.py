@@ -233,6 +233,8 @@ def test_a_day_or_a_symbol_that_the_store_lacks_is_named(tmp_path: Path) -> None
     store = stored(tmp_path, WrittenTape(1, [(60.03, 101, 100)], [CALM]), "trades")
     with pytest.raises(ConfigError, match="holds no market data for 2024-03-07; it has 2024-03-08"):
         StoreTape(store, DAYS[0].day)
+    with pytest.raises(ConfigError, match="no trades yet: name a folder with --data"):
+        StoreTape(MarketStore(tmp_path / "empty"), DAYS[1].day)
     with pytest.raises(ConfigError, match="holds nothing for XYZ; it has ABC"):
         StoreTape(store, DAYS[1].day, ["xyz"])
 
