@@ -200,9 +200,34 @@ CREATE TABLE optimizer_run (
     batch_id text NOT NULL,
     tstamp timestamp with time zone DEFAULT now(),
     parameters text NOT NULL DEFAULT ''::text,
+    number integer,
+    fold integer,
+    out_of_sample boolean,
+    point json,
+    objective double precision,
+    figures jsonb,
+    equity double precision[],
+    seconds double precision,
+    failure text,
     CONSTRAINT optimizer_run_pkey PRIMARY KEY (optimizer_run_id)
 );
+CREATE UNIQUE INDEX optimizer_run_number_idx ON optimizer_run (optimizer_session_id, fold, out_of_sample, number) WHERE (number IS NOT NULL);
 CREATE INDEX optimizer_run_optimizer_session_id_idx ON optimizer_run (optimizer_session_id);
+COMMENT ON COLUMN optimizer_run.number IS 'the combination''s place in its search, from 0; NULL in rows of the original';
+COMMENT ON COLUMN optimizer_run.fold IS '0: the whole time; else the window of the walk forward';
+COMMENT ON COLUMN optimizer_run.equity IS 'dollars before the first session, then at the close of each';
+
+CREATE TABLE optimizer_session (
+    optimizer_session_id text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    configuration jsonb NOT NULL,
+    ended_at timestamp with time zone,
+    end_reason text,
+    result jsonb,
+    recorded_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT optimizer_session_pkey PRIMARY KEY (optimizer_session_id)
+);
+COMMENT ON TABLE optimizer_session IS 'one search for parameters: what was asked for, why it ended, and the best of it';
 
 CREATE TABLE order_events (
     client_order_id text NOT NULL,
@@ -466,4 +491,4 @@ CREATE TRIGGER book_updated AFTER UPDATE ON account_transactions REFERENCING OLD
 
 CREATE TRIGGER touch_modified BEFORE UPDATE ON trade_plan FOR EACH ROW EXECUTE FUNCTION liu_touch_modified();
 
-INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity'), (9, 'result_figures'), (10, 'open_positions');
+INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity'), (9, 'result_figures'), (10, 'open_positions'), (11, 'optimizer');

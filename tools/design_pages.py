@@ -131,7 +131,7 @@ MEANINGS: Mapping[str, str] = {
     "simulation": "a table, below",
     "scanners": "tables, below",
     "strategies": "tables, below",
-    "optimizer": "accepted; the optimizer is not built yet",
+    "optimizer": "tables, below",
 }
 TIMING_MEANINGS: Mapping[str, str] = {
     "stale_after_seconds": "market data that a consumer reads later than this calls no strategy",
@@ -216,6 +216,25 @@ STRATEGY: Mapping[str, Key] = {
         "any", "goes to the constructor; a key that it does not take is an error", "the constructor's"
     ),
 }
+OPTIMIZER: Mapping[str, Key] = {
+    "start_date": Key("day", "the first day that `optimizer` plays, as `backtester` takes it", "`--from`"),
+    "end_date": Key("day", "the last day", "`--to`"),
+    "objective": Key(
+        "text", "the figure that is to be large, or `own.py:function`; `--objective` comes first", "sharpe_ratio"
+    ),
+    "constraints": Key("list", 'what a combination must meet, like `["fast<slow", "trips>=30"]`', "none"),
+    "hyperparameters.strategies.<Class>.<parameter>": Key(
+        "table",
+        '`{param_type = "int", min = 5, max = 15}`, with `delta` in steps; `{param_type = "float", min = 0.01, max = 0.05,'
+        ' delta = 0.01}`; `{param_type = "choice", values = ["close", "vwap"]}`; all combinations are played',
+    ),
+    "parameters.strategies.<Class>.<parameter>": Key(
+        "table",
+        '`{param_type = "portfolio", size = 10000, credit = 1000}`: the id of a fresh portfolio in each backtest, which is'
+        " played with its money",
+        "none",
+    ),
+}
 
 
 def defaults_page() -> str:
@@ -271,6 +290,7 @@ def tradeplan_page() -> str:
             *_named("`[scanners.momentum]`, the built-in scanner", MOMENTUM),
             *_named("`[scanners.<Class>]`, your own", SCANNER),
             *_named("`[strategies.<Class>]`", STRATEGY),
+            *_named("`[optimizer]`", OPTIMIZER),
             *_environment(),
         ]
     )

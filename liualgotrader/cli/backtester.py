@@ -84,18 +84,16 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     )
     _list_options(results)
     _span_options(span)
-    _data_options(span.add_argument_group("data"))
+    data_options(span.add_argument_group("data"))
     _batch_options(batch)
     for word in (span, batch):
-        _account_options(word.add_argument_group("account"))
-        _output_options(word.add_argument_group("plan and output"))
+        account_options(word.add_argument_group("account"))
+        output_options(word.add_argument_group("plan and output"))
     return parser
 
 
 def _list_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-n", "--limit", metavar="N", type=_whole, default=30, help="so many of the newest (default 30)"
-    )
+    parser.add_argument("-n", "--limit", metavar="N", type=whole, default=30, help="so many of the newest (default 30)")
     kinds = ("BACKTEST", "SIMULATED", "PAPER", "PROD")
     parser.add_argument("--kind", choices=kinds, default="", help="only batches of this environment (default all)")
     parser.add_argument("--json", action="store_true", help="print the list as one JSON document, with all parameters")
@@ -130,7 +128,7 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--benchmark", metavar="SYMBOL", type=str.upper, default="", help="compared with (default: the first)"
     )
-    parser.add_argument("--seed", metavar="N", type=_whole, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", metavar="N", type=whole, help=argparse.SUPPRESS)
 
 
 def _span_options(parser: argparse.ArgumentParser) -> None:
@@ -140,8 +138,8 @@ def _span_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", choices=("day", "minute", "second", "tick"), default="day", help=scale)
     finer = "take what passes inside a bar while an order works from seconds or prints, where there are any"
     parser.add_argument("--detail", choices=("second", "tick"), default="", help=finer)
-    parser.add_argument("--strats", metavar="A,B", type=_names, default=(), help="only these of the strategies")
-    parser.add_argument("--scanners", metavar="A,B", type=_names, default=(), help="only these of the scanners")
+    parser.add_argument("--strats", metavar="A,B", type=names_of, default=(), help="only these of the strategies")
+    parser.add_argument("--scanners", metavar="A,B", type=names_of, default=(), help="only these of the scanners")
     parser.add_argument(
         "--fresh-daily", action="store_true", help="make strategies anew for each session, as `trader` does"
     )
@@ -153,13 +151,14 @@ def _span_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _data_options(group: Any) -> None:
+def data_options(group: Any) -> None:
+    """Add the options that say what is played."""
     group.add_argument("--data", metavar="FOLDER", help="recorded days, in a folder as `trader --data` takes it")
     group.add_argument(
         "--generated",
         metavar="N",
         nargs="?",
-        type=_whole,
+        type=whole,
         const=10,
         help="an invented market of N symbols (default 10)",
     )
@@ -167,10 +166,11 @@ def _data_options(group: Any) -> None:
     group.add_argument(
         "--benchmark", metavar="SYMBOL", type=str.upper, default="", help="compared with (default: the first)"
     )
-    group.add_argument("--seed", metavar="N", type=_whole, help="of everything random (LIU_SEED, default 0)")
+    group.add_argument("--seed", metavar="N", type=whole, help="of everything random (LIU_SEED, default 0)")
 
 
-def _account_options(group: Any) -> None:
+def account_options(group: Any) -> None:
+    """Add the options of account, fills and fees."""
     from liualgotrader.common.tradeplan import FillProfile
 
     group.add_argument("--cash", metavar="$", type=partial(amount, least=0.01), help="at the start (default 100000)")
@@ -190,20 +190,23 @@ def _account_options(group: Any) -> None:
         )
 
 
-def _output_options(group: Any) -> None:
+def output_options(group: Any, *, report: bool = True) -> None:
+    """Add the options of plan, record and output."""
     group.add_argument("--tradeplan", metavar="FILE", help="the tradeplan (default: tradeplan.toml in TRADEPLAN_DIR)")
     group.add_argument("--note", metavar="TEXT", default="", help="kept with the run, for `backtester list`")
     group.add_argument("--json", action="store_true", help="print the summary as one JSON document")
     where = "write an HTML report (default report-ID.html here)"
-    group.add_argument("--report", metavar="FILE", nargs="?", const="", help=where)
-    saved = "save the result, for `liu verify` on any machine"
-    group.add_argument("--save", metavar="RESULT.zip", default="", help=saved)
+    if report:
+        group.add_argument("--report", metavar="FILE", nargs="?", const="", help=where)
+        saved = "save the result, for `liu verify` on any machine"
+        group.add_argument("--save", metavar="RESULT.zip", default="", help=saved)
     group.add_argument("--no-database", action="store_true", help="store nothing")
     group.add_argument("--home", metavar="DIR", help="the data folder (LIU_HOME)")
     group.add_argument("--dsn", metavar="DSN", help="PostgreSQL to use (DSN)")
 
 
-def _names(text: str) -> tuple[str, ...]:
+def names_of(text: str) -> tuple[str, ...]:
+    """Return names that are separated by commas."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if not names:
         raise argparse.ArgumentTypeError("name some, separated by commas")
@@ -211,7 +214,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _symbols(text: str) -> tuple[str, ...]:
-    return tuple(map(_symbol, _names(text)))
+    return tuple(map(_symbol, names_of(text)))
 
 
 def _symbol(text: str) -> str:
@@ -229,7 +232,8 @@ def _minutes(text: str) -> int:
     return int(text)
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
+    """Return a whole number of 0 or more."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 0 or more")
     return int(text)

@@ -9,7 +9,6 @@ from importlib import import_module
 
 from liualgotrader.cli.common import guarded, parser_of
 from liualgotrader.cli.data_arguments import add_data_commands
-from liualgotrader.cli.not_built import PURPOSES, not_built
 from liualgotrader.cli.trader_arguments import market_options
 from liualgotrader.common.config import Settings
 
@@ -27,9 +26,9 @@ The tools beside `trader`.
   liu positions …        adopt, flatten or ignore shares in which our books and the account differ
   liu journal show BATCH the money journal of a batch as a table: what was told and decided, record by record
 
-`liu backtest`, `liu portfolio`, `liu mine` and `liu optimize` are the programs `backtester`, `portfolio`,
-`market_miner` and `optimizer` under a name that no other program has; `liu create portfolio AMOUNT` is
-`portfolio create`. The last, `liu ui` and `liu quickstart` are not built yet and end with 2."""
+`liu backtest`, `liu optimize`, `liu portfolio` and `liu mine` are the programs `backtester`, `optimizer`,
+`portfolio` and `market_miner` under a name that no other program has; `liu create portfolio AMOUNT` is
+`portfolio create`. `liu ui` and `liu quickstart` are not built yet and end with 2."""
 
 KILL_SWITCH = """\
 Cancel all our orders in a running session and open nothing more on this account, in later sessions too, until
@@ -92,6 +91,7 @@ _TO_COME = ("ui", "quickstart")
 _PROGRAMS = {
     "backtest": "liualgotrader.cli.backtester",
     "mine": "liualgotrader.cli.market_miner",
+    "optimize": "liualgotrader.cli.optimizer",
     "portfolio": "liualgotrader.cli.portfolios",
 }
 
@@ -107,7 +107,7 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         LiuError: in one sentence.
     """
-    if arguments and arguments[0] in (*_PROGRAMS, *PURPOSES):
+    if arguments and arguments[0] in _PROGRAMS:
         return _program(*arguments)
     if list(arguments[:2]) == ["db", "psql"] and arguments[2:] not in (["--help"], ["-h"]):
         rest = list(arguments[2:])  # psql's own, but for the name of a database
@@ -172,8 +172,6 @@ def _operate(options: argparse.Namespace) -> int:
 
 def _program(word: str, *arguments: str) -> int:
     """Run a program that has a name of its own too."""
-    if word in PURPOSES:
-        return not_built(f"liu {word}", PURPOSES[word], arguments)
     status: int = import_module(_PROGRAMS[word]).run(arguments, f"liu {word}")
     return status
 
@@ -257,7 +255,8 @@ def _parser() -> argparse.ArgumentParser:
     words.add_parser("backtest", help="run a tradeplan over past sessions: what `backtester` does")
     words.add_parser("mine", help="run the jobs of miner.toml: what `market_miner` does")
     words.add_parser("portfolio", help="create, list and value portfolios: what `portfolio` does")
-    for word in (*PURPOSES, *_TO_COME):
+    words.add_parser("optimize", help="rank combinations of parameters: what `optimizer` does")
+    for word in _TO_COME:
         later = words.add_parser(word, help="not built yet")
         later.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     return parser

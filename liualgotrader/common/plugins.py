@@ -6,7 +6,7 @@ import ast
 import inspect
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from pathlib import Path
@@ -61,6 +61,34 @@ def load_class(base: type[T], name: str, filename: object, folder: Path, *, tabl
     if missing:
         raise ConfigError(f"[{table}] class {name} of {path.name} does not define {', '.join(missing)}")
     return found
+
+
+def load_function(place: str) -> Callable[..., Any]:
+    """Return the function that `place` names, like `own.py:score`.
+
+    Raises:
+        ConfigError: no such file, the file does not run, no such function.
+    """
+    filename, _, name = place.rpartition(":")
+    path = Path(filename).expanduser().resolve()
+    if not path.is_file():
+        raise ConfigError(f"{place!r}: there is no file {path}")
+    found = getattr(_module(path, place), name, None)
+    if not callable(found):
+        raise ConfigError(f"{path.name} has no function {name or '(none is named)'}; name one like own.py:score")
+    return found  # type: ignore[no-any-return]
+
+
+def takes(kind: type[Any]) -> set[str]:
+    """Return the names of all arguments that a class's constructor takes, those that it passes on included."""
+    names = set[str]()
+    for one in kind.__mro__:
+        if "__init__" in vars(one):
+            parameters = inspect.signature(vars(one)["__init__"]).parameters.values()
+            names.update(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+            if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+                break
+    return names - {"self"}
 
 
 def context_for(kind: type[Any], seed: str) -> Context:

@@ -30,6 +30,8 @@ from liualgotrader.common.rows import (
     FilledTrade,
     GainLossRow,
     HonestyCheck,
+    OptimizerRow,
+    OptimizerSession,
     PickRow,
     Progress,
     RecordedBatch,
@@ -255,6 +257,21 @@ class Store(Protocol):
 
     async def equity(self, batch_ids: Sequence[str]) -> Sequence[EquityRow]:
         """Return the account's value over the sessions of these batches, by day and batch."""
+
+    async def begin_optimizer(self, session: OptimizerSession) -> None:
+        """Write a search, unless it is there."""
+
+    async def end_optimizer(self, session_id: str, at: int, reason: str, result: Mapping[str, Any]) -> None:
+        """Write why a search ended and what it came to, in place of what was written before."""
+
+    async def optimizer_sessions(self, most: int, beginning: str = "") -> Sequence[OptimizerSession]:
+        """Return the searches whose id begins so, the newest first."""
+
+    async def save_optimizer_rows(self, rows: Sequence[OptimizerRow]) -> None:
+        """Write combinations, each once: the first counts."""
+
+    async def optimizer_rows(self, session_id: str) -> Sequence[OptimizerRow]:
+        """Return the combinations of a search by fold and number."""
 
     async def lease(self, account_number: str) -> int:
         """Take the account for this connection and return the new generation number.

@@ -332,6 +332,37 @@ class BatchResult(msgspec.Struct, frozen=True):
     figures: ResultFigures | None
 
 
+class OptimizerSession(msgspec.Struct, frozen=True):
+    """One search for parameters. `configuration` is what was asked for, `result` what it came to."""
+
+    optimizer_session_id: str
+    started_at: int
+    configuration: dict[str, Any]  # without secrets
+    end_reason: str | None = None  # None: it goes on, or was killed
+    result: dict[str, Any] | None = None
+
+
+class OptimizerRow(msgspec.Struct, frozen=True):
+    """One combination of a search, played over one span of it. `failure` says why it has no objective, or what it lacks."""
+
+    optimizer_session_id: str
+    number: int  # of the combination, from 0
+    batch_id: str
+    point: dict[str, Any]  # value by parameter
+    objective: float | None
+    figures: dict[str, float | None]
+    equity: tuple[float, ...]  # dollars, before the first session and at the close of each
+    seconds: float  # of machine time
+    failure: str = ""
+    fold: int = 0  # 0: the whole time; else the window of the walk forward
+    out_of_sample: bool = False
+
+    @property
+    def parameters(self) -> str:
+        """The values as the original stores them: the text of a tuple."""
+        return str(tuple(self.point.values()))
+
+
 class EquityRow(msgspec.Struct, frozen=True):
     """The account's value over one session of a batch, US dollars: at `opened_at` and at each step (ns) after it.
 

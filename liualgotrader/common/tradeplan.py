@@ -28,6 +28,7 @@ _Positive = Annotated[float, msgspec.Meta(gt=0, le=1e15)]
 _PositiveCount = Annotated[int, msgspec.Meta(ge=1)]
 _MinuteOfSession = Annotated[float, msgspec.Meta(ge=0, lt=LONGEST_SESSION)]
 _Link = Literal["seqpacket", "queue"]
+ParameterKind = Literal["int", "float", "choice"]  # of a parameter that the optimizer varies
 _Protection = Literal["", "broker", "local"]
 EVENT_KINDS: tuple[EventKind, ...] = ("second", "minute", "trade", "quote")
 
@@ -227,10 +228,10 @@ def read_toml(path: Path, what: str, if_missing: str) -> dict[str, Any]:
 
 def parse_tradeplan(table: Mapping[str, Any], path: Path) -> TradePlan:
     """Return the plan of a parsed file; `path` is named in errors, and its folder holds the `filename`s."""
-    _check_keys(table, TradePlan.__struct_fields__, f"{path}")
+    check_keys(table, TradePlan.__struct_fields__, f"{path}")
     for name, kind in (("timings", Timings), ("limits", Limits), ("simulation", Simulation)):
-        _check_keys(table.get(name), kind.__struct_fields__, f"{path}: [{name}]")
-    plan = _converted(dict(table), TradePlan, f"{path}:")
+        check_keys(table.get(name), kind.__struct_fields__, f"{path}: [{name}]")
+    plan = converted(dict(table), TradePlan, f"{path}:")
     if not plan.strategies and not plan.test_scanners:
         raise ConfigError(f"{path}: must have at least one strategy configured; add a [strategies.<Class>] table")
     if not plan.events:
@@ -240,13 +241,23 @@ def parse_tradeplan(table: Mapping[str, Any], path: Path) -> TradePlan:
     return msgspec.structs.replace(plan, strategies=strategies, scanners=scanners)
 
 
-def _check_keys(table: object, known: Sequence[str], where: str) -> None:
+def check_keys(table: object, known: Sequence[str], where: str) -> None:
+    """Check that a table has no other keys than those that are known.
+
+    Raises:
+        ConfigError: naming the nearest one.
+    """
     for key in table if isinstance(table, Mapping) else ():
         if key not in known:
             raise ConfigError(f"{where}: unknown key `{key}`{nearest(key, known)}")
 
 
-def _converted(table: Mapping[str, Any], kind: type[T], where: str) -> T:
+def converted(table: Mapping[str, Any], kind: type[T], where: str) -> T:
+    """Return a table as a value of its type.
+
+    Raises:
+        ConfigError: in the words of TOML, after `where`.
+    """
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
@@ -278,7 +289,7 @@ def _in_words(error: str) -> str:
     where = re.search(r" - at `(?:key in )?\$\.?([^`]*)`$", error)
     key = where[1].replace("[...]", ".<name>") if where else ""
     if bad := re.match(r"Invalid enum value '(.*)' - at", error):
-        literals = get_type_hints(Simulation) | {"protection": _Protection, "link": _Link}
+        literals = get_type_hints(Simulation) | {"protection": _Protection, "link": _Link, "param_type": ParameterKind}
         kind = literals.get(key.removeprefix("simulation."), _Link)
         choices = tuple(kind) if kind is FillProfile else tuple(filter(None, get_args(kind)))
         choices = EVENT_KINDS if key.startswith("events") else choices
@@ -325,8 +336,8 @@ def strategy_table(name: str, values: Mapping[str, Any], path: Path) -> dict[str
     where = f"{path}: [strategies.{name}]"
     schedule = values.get("schedule")
     for window in schedule if isinstance(schedule, list) else ():
-        _check_keys(window, Window.__struct_fields__, f"{where} `schedule`")
-    return dict(values, filename=_absolute_file(_converted(values, StrategyKeys, where).filename, where, path))
+        check_keys(window, Window.__struct_fields__, f"{where} `schedule`")
+    return dict(values, filename=_absolute_file(converted(values, StrategyKeys, where).filename, where, path))
 
 
 def scanner_table(name: str, values: Mapping[str, Any], path: Path, strategies: Mapping[str, Any]) -> dict[str, Any]:
@@ -338,14 +349,14 @@ def scanner_table(name: str, values: Mapping[str, Any], path: Path, strategies: 
     where = f"{path}: [scanners.{name}]"
     found = dict(values)
     if name == BUILT_IN_SCANNER and "filename" not in values:
-        momentum = _converted(values, MomentumKeys, where)
+        momentum = converted(values, MomentumKeys, where)
         if momentum.today_change_percent is None and momentum.min_gap is None:
             raise ConfigError(f"{where} needs `today_change_percent` (older plans say `min_gap`)")
         if momentum.min_share_price > momentum.max_share_price:
             raise ConfigError(f"{where} `min_share_price` is above `max_share_price`, so no symbol would pass")
         target = momentum.target_strategy_name
     else:
-        keys = _converted(values, ScannerKeys, where)
+        keys = converted(values, ScannerKeys, where)
         if not keys.filename and (hint := nearest(name, [BUILT_IN_SCANNER])):
             raise ConfigError(f"{where} needs `filename`, the Python file that holds the class{hint}")
         found["filename"] = _absolute_file(keys.filename, where, path)

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.rows import EquityRow, GainLossRow, HonestyCheck, TradeAnalysisRow
-from liualgotrader.store.column_values import columns_of, from_json, insert_into, json_text, row_from, utc_aware
+from liualgotrader.common.rows import (
+    EquityRow,
+    GainLossRow,
+    HonestyCheck,
+    OptimizerRow,
+    OptimizerSession,
+    TradeAnalysisRow,
+)
+from liualgotrader.common.secret import without_secrets
+from liualgotrader.store.column_values import (
+    clean_text,
+    columns_of,
+    from_json,
+    insert_into,
+    json_text,
+    row_from,
+    utc_aware,
+)
 from liualgotrader.store.database import Tables
 
 GAIN_COLUMNS = GainLossRow.__struct_fields__
@@ -65,6 +82,30 @@ EQUITY = """
     FROM equity WHERE batch_id = ANY($1::text[])
     ORDER BY session_date, batch_id
 """
+_SESSION = ("optimizer_session_id", "started_at", "configuration")
+BEGIN_OPTIMIZER = f"""
+    {insert_into("optimizer_session", _SESSION)}
+    ON CONFLICT (optimizer_session_id) DO NOTHING
+"""
+END_OPTIMIZER = """
+    UPDATE optimizer_session SET ended_at = $2, end_reason = $3, result = $4::text::jsonb
+    WHERE optimizer_session_id = $1
+"""
+OPTIMIZER_SESSIONS = """
+    SELECT optimizer_session_id, started_at, configuration::text AS configuration, end_reason, result::text AS result
+    FROM optimizer_session WHERE starts_with(optimizer_session_id, $1)
+    ORDER BY recorded_at DESC LIMIT $2
+"""
+SAVE_OPTIMIZER_ROWS = f"""
+    {insert_into("optimizer_run", ("parameters", *OptimizerRow.__struct_fields__))}
+    ON CONFLICT (optimizer_session_id, fold, out_of_sample, number) WHERE number IS NOT NULL DO NOTHING
+"""
+OPTIMIZER_ROWS = """
+    SELECT optimizer_session_id, number, batch_id, point::text AS point, objective, figures::text AS figures, equity,
+           seconds, failure, fold, out_of_sample
+    FROM optimizer_run WHERE optimizer_session_id = $1 AND number IS NOT NULL
+    ORDER BY fold, out_of_sample, number
+"""
 PORTFOLIO_ACCOUNT = """
     SELECT accounts.account_id, accounts.balance
     FROM portfolio JOIN accounts ON accounts.account_id = portfolio.account_id
@@ -84,7 +125,8 @@ TRADE_PLANS_IN_FORCE = """
 
 
 class AnalysisTables(Tables):
-    """`gain_loss`, `trade_analysis`, `honesty_check`, `equity`, `portfolio`, `accounts`, `portfolio_batch_ids`."""
+    """`gain_loss`, `trade_analysis`, `honesty_check`, `equity`, `optimizer_session`, `optimizer_run`, `portfolio`, `accounts` and
+    `portfolio_batch_ids`."""
 
     async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None:
         """Write results, in place of what an earlier analysis of the same runs wrote; both tables or none.
@@ -131,6 +173,42 @@ class AnalysisTables(Tables):
         return [
             row_from(EquityRow, row, step=row["step_seconds"] * SECOND, amounts=tuple(row["amounts"]))
             for row in await self._database.fetch(EQUITY, list(batch_ids))
+        ]
+
+    async def begin_optimizer(self, session: OptimizerSession) -> None:
+        """Write a search, unless it is there."""
+        row = {name: value for name, value in columns_of(session).items() if name in _SESSION}
+        row["configuration"] = without_secrets(session.configuration)
+        await self._database.execute(BEGIN_OPTIMIZER, json_text([row]))
+
+    async def end_optimizer(self, session_id: str, at: int, reason: str, result: Mapping[str, Any]) -> None:
+        """Write why a search ended and what it came to, in place of what was written before."""
+        told = utc_aware(at), clean_text(reason), json_text(result)
+        await self._database.execute(END_OPTIMIZER, session_id, *told)
+
+    async def optimizer_sessions(self, most: int, beginning: str = "") -> Sequence[OptimizerSession]:
+        """Return the searches whose id begins so, the newest first, so many at most."""
+        return [
+            row_from(OptimizerSession, row, **{name: from_json(row[name]) for name in ("configuration", "result")})
+            for row in await self._database.fetch(OPTIMIZER_SESSIONS, beginning, most)
+        ]
+
+    async def save_optimizer_rows(self, rows: Sequence[OptimizerRow]) -> None:
+        """Write combinations, each once: the first counts."""
+        found = [{"parameters": row.parameters, **columns_of(row)} for row in rows]
+        await self._database.execute(SAVE_OPTIMIZER_ROWS, json_text(found))
+
+    async def optimizer_rows(self, session_id: str) -> Sequence[OptimizerRow]:
+        """Return the combinations of a search by fold and number; those of the original's are left out."""
+        return [
+            row_from(
+                OptimizerRow,
+                row,
+                point=from_json(row["point"]),
+                figures=from_json(row["figures"]),
+                equity=tuple(row["equity"]),
+            )
+            for row in await self._database.fetch(OPTIMIZER_ROWS, session_id)
         ]
 
     async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:

@@ -93,12 +93,12 @@ def history_of(wanted: BarsWanted, minute_sessions: int) -> int:
 
 
 def played_bars(
-    wanted: BarsWanted, market: Path, history: int, given: Mapping[str, BarColumns] | None = None
+    wanted: BarsWanted, market: Path, history: int, given: Mapping[str, BarColumns] | PlayedBars | None = None
 ) -> PlayedBars:
     """Return the bars of the wanted sessions and of `history` sessions before them; `market` is the store's folder.
 
-    They come from `given`, if there are any. Those of regular trading only, at the prices of their own days; of trades and
-    quotes the minutes that the trades make, without history.
+    They come from `given`, if there are any, with the splits and dividends that are known there. Those of regular trading
+    only, at the prices of their own days; of trades and quotes the minutes that the trades make, without history.
 
     Raises:
         ConfigError: if a symbol has no bars at all, or a session none of any symbol.
@@ -109,9 +109,9 @@ def played_bars(
     every = [*before, *played]
     if wanted.period < MINUTE:
         return _minutes_of_ticks(wanted, market, played)
-    if wanted.of_session:
+    if wanted.of_session and given is None:
         return PlayedBars({symbol: _regular(one, every) for symbol, one in _read_session(wanted).items()})
-    if wanted.generated is not None:
+    if wanted.generated is not None and given is None:
         from liualgotrader.tapes.generated_bars import generated_bars
 
         daily, only = wanted.period == DAY, wanted.symbols
@@ -120,13 +120,16 @@ def played_bars(
     where = wanted.data or f"the market-data store {market}"
     if given is not None:
         where = "the data"
-        read = {symbol: given.get(symbol, BarColumns.of(symbol, ())) for symbol in sorted(wanted.symbols or given)}
+        there = given.bars if isinstance(given, PlayedBars) else given
+        read = {symbol: there.get(symbol, BarColumns.of(symbol, ())) for symbol in sorted(wanted.symbols or there)}
     else:
         if wanted.kept:
             market = Path(wanted.kept)
         read = _read_folder(wanted, every) if wanted.data else _read_store(wanted, market, every)
     bars = {symbol: _regular(one, every) for symbol, one in read.items()}
     kept, left_out = _playable(bars, wanted, where, played)
+    if isinstance(given, PlayedBars):
+        return PlayedBars(kept, (*left_out, *_notes(kept, played, before)), given.splits, given.dividends)
     known = {} if given is not None or wanted.crypto else {symbol: _actions(wanted, market, symbol) for symbol in kept}
     splits = {symbol: found for symbol, (found, _) in known.items()}
     dividends = {symbol: found for symbol, (_, found) in known.items()}

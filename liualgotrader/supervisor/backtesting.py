@@ -121,7 +121,7 @@ class Backtesting:
         clock: Clock | None = None,
         *,
         classes: Mapping[str, type[Strategy]] | None = None,
-        bars: Mapping[str, BarColumns] | None = None,
+        bars: Mapping[str, BarColumns] | PlayedBars | None = None,
     ) -> None:
         """Take strategies and bars from `classes` and `bars`, by name, rather than from files, where these are given."""
         self._classes, self._bars = classes or {}, bars
@@ -183,7 +183,7 @@ class Backtesting:
             show_hours(following.opens_at, following.closes_at)
             return progress(session, bars) is not False and not pressed()
 
-        with self._view(), _ctrl_c() as pressed:
+        with self._view(), ctrl_c() as pressed:
             show_hours(played[0].opens_at, played[0].closes_at)
             anew = partial(self._anew, strategies, backtest) if request.fresh_daily else None
             run = backtest.run(strategies, closed, picking, anew)
@@ -254,7 +254,7 @@ class Backtesting:
 
     async def _begin(self, played: Sequence[TradingSession], backtest: SessionRun) -> dict[SlotPlan, Strategy]:
         request, plan = self.request, self.plan
-        build = await asyncio.to_thread(build_label)
+        build = await asyncio.to_thread(build_label) if request.database else ""
         if request.database:
             make_home(self.settings.home_path)
             enough_room(self.settings.home_path)
@@ -382,7 +382,8 @@ class Backtesting:
         """Return the row of `batch`."""
         request = self.request
         # A class that was handed over is in no file, so that no other run is known to be of the same plan.
-        plan = {} if self._classes else {"plan": hash_of(self.settings, self.plan, imported_files(loaded_files()))}
+        there = (path for path in loaded_files() if path.exists())  # what a notebook ran before may be gone
+        plan = {} if self._classes else {"plan": hash_of(self.settings, self.plan, imported_files(there))}
         return BatchRow(
             batch_id=self.batch_id,
             session_date=request.bars.first.isoformat(),
@@ -483,7 +484,7 @@ class _RunKeys:
 
 
 @contextmanager
-def _ctrl_c() -> Iterator[Callable[[], bool]]:
+def ctrl_c() -> Iterator[Callable[[], bool]]:
     """While the block runs, let Ctrl-C be asked for, so that a run ends with the session it is in; a second one kills."""
     pressed = False
     if threading.current_thread() is not threading.main_thread():  # which alone hears of Ctrl-C

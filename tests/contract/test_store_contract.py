@@ -24,6 +24,8 @@ from liualgotrader.common.rows import (
     ForeignRow,
     GainLossRow,
     HonestyCheck,
+    OptimizerRow,
+    OptimizerSession,
     OrderEventRow,
     OrderRow,
     PickRow,
@@ -192,6 +194,24 @@ class StoreContract:
         assert (oldest.parameters, oldest.asked) == ({"Trend": {"fast": 10}, "Fade": {"fast": 3}}, asked)
         assert (oldest.figures, oldest.end_reason) == (figures, "the last session was played")
         assert [one.batch_id for one in await store.results(2)] == ["three", "two"]
+
+    async def test_what_a_search_tried_is_kept_once_in_its_order_with_its_end(self, store: Store) -> None:
+        for name in ("one", "two"):
+            await store.begin_optimizer(OptimizerSession(name, OPEN, {"space": {"fast": [5, 7]}}))
+        figures = {"sharpe_ratio": 1.5, "gain": None}
+        row = OptimizerRow("one", 1, "b", {"slow": 30, "fast": 5.5, "how": "a\\"}, 1.5, figures, (100.0, 101.5), 0.25)
+        none = msgspec.structs.replace(row, number=0, objective=None, equity=(), failure="it raised")
+        out = msgspec.structs.replace(row, number=0, fold=2, out_of_sample=True)
+        await store.save_optimizer_rows([out, row])
+        await store.save_optimizer_rows([none, msgspec.structs.replace(row, objective=9.0)])
+        assert await store.optimizer_rows("one") == [none, row, out]
+        assert list(row.point) == list((await store.optimizer_rows("one"))[1].point)
+        assert await store.optimizer_rows("two") == []
+        await store.end_optimizer("one", OPEN, "all were played", {"best": {"fast": 5}})
+        newest, oldest = await store.optimizer_sessions(9)
+        assert (newest.optimizer_session_id, newest.end_reason, newest.result) == ("two", None, None)
+        assert (oldest.end_reason, oldest.result, oldest.started_at) == ("all were played", {"best": {"fast": 5}}, OPEN)
+        assert await store.optimizer_sessions(9, "t") == [newest]
 
     async def test_a_batch_has_its_own_checks_and_those_of_the_same_plan(self, store: Store) -> None:
         plans = {"mine": "p1", "same": "p1", "other": "p2", "none": None, "none too": None}

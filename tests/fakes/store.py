@@ -26,6 +26,8 @@ from liualgotrader.common.rows import (
     ForeignRow,
     GainLossRow,
     HonestyCheck,
+    OptimizerRow,
+    OptimizerSession,
     OrderEventRow,
     OrderRow,
     PickRow,
@@ -71,6 +73,8 @@ class MemoryDatabase:
     batches: dict[str, BatchRow] = field(default_factory=dict)
     ends: dict[str, tuple[int, str]] = field(default_factory=dict)
     figures: dict[str, ResultFigures] = field(default_factory=dict)
+    searches: dict[str, OptimizerSession] = field(default_factory=dict)
+    tried: dict[tuple[str, int, bool, int], OptimizerRow] = field(default_factory=dict)
     runs: dict[int, AlgoRun] = field(default_factory=dict)
     assigned: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     picks: dict[PickRow, None] = field(default_factory=dict)
@@ -464,6 +468,24 @@ class MemoryStore:
     async def equity(self, batch_ids: Sequence[str]) -> Sequence[EquityRow]:
         rows = [row for row in self._data.equity.values() if row.batch_id in batch_ids]
         return sorted(rows, key=lambda row: (row.session_date, row.batch_id))
+
+    async def begin_optimizer(self, session: OptimizerSession) -> None:
+        self._data.searches.setdefault(session.optimizer_session_id, _cut(session, "started_at"))
+
+    async def end_optimizer(self, session_id: str, at: int, reason: str, result: Mapping[str, Any]) -> None:
+        ended = {"end_reason": reason, "result": dict(result)}
+        self._data.searches[session_id] = msgspec.structs.replace(self._data.searches[session_id], **ended)
+
+    async def optimizer_sessions(self, most: int, beginning: str = "") -> Sequence[OptimizerSession]:
+        found = [one for name, one in self._data.searches.items() if name.startswith(beginning)]
+        return found[::-1][:most]
+
+    async def save_optimizer_rows(self, rows: Sequence[OptimizerRow]) -> None:
+        for row in rows:
+            self._data.tried.setdefault((row.optimizer_session_id, row.fold, row.out_of_sample, row.number), row)
+
+    async def optimizer_rows(self, session_id: str) -> Sequence[OptimizerRow]:
+        return [row for key, row in sorted(self._data.tried.items()) if key[0] == session_id]
 
     async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
         account_id = self._data.portfolios.get(portfolio_id)

@@ -24,7 +24,6 @@ class Breakout(Strategy):
         return False, {}
 """
 PLAN = '[strategies.Breakout]\nfilename = "breakout.py"\n'
-NOT_BUILT = ["optimizer"]
 FILES = {"portfolio": "portfolios"}
 KEYS = {"APCA_API_KEY_ID": "PKTEST", "APCA_API_SECRET_KEY": "hush-hush-hush"}
 
@@ -36,7 +35,7 @@ def program(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     (tmp_path / "tradeplan.toml").write_text(PLAN)
 
     def run(name: str, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        main = f"not_built import {name}" if name in NOT_BUILT else f"{FILES.get(name, name)} import main as {name}"
+        main = f"{FILES.get(name, name)} import main as {name}"
         ours = ("APCA", "ALPACA", "DSN", "LIU_", "POLYGON", "NUM_", "CPU_", "TRADEPLAN", "DATA_CONNECTOR")
         clean = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         return subprocess.run(
@@ -277,7 +276,7 @@ def test_a_traceback_is_shown_only_when_asked_for(program: Callable[..., subproc
         assert "Traceback" in program("trader", environment={"LIU_DEBUG_ENABLED": said}).stderr
 
 
-@pytest.mark.parametrize("name", ["trader", *NOT_BUILT, "liu"])
+@pytest.mark.parametrize("name", ["trader", "backtester", "market_miner", "optimizer", "portfolio", "liu"])
 def test_every_program_has_help_and_a_version(
     program: Callable[..., subprocess.CompletedProcess[str]], name: Any
 ) -> None:
@@ -285,25 +284,6 @@ def test_every_program_has_help_and_a_version(
     assert (told.returncode, told.stderr) == (0, "")
     assert "exit codes:" in told.stdout
     assert re.fullmatch(rf"{name} \d+\.\d+.*\n", program(name, "--version").stdout)
-
-
-@pytest.mark.parametrize("name", NOT_BUILT)
-def test_a_program_that_is_not_built_says_so_and_ends_with_2(
-    program: Callable[..., subprocess.CompletedProcess[str]], name: Any
-) -> None:
-    must_say(program(name, "from", "2020-01-01"), 2, f"{name}: this program is not built yet")
-
-
-@pytest.mark.parametrize("word", ["optimize"])
-def test_a_program_to_come_is_also_a_word_of_liu_which_no_other_program_takes(tmp_path: Path, word: str) -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "liualgotrader", word, *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-
-    must_say(run("from", "2020-01-01"), 2, f"^liu {word}: this program is not built yet; `liu {word} --help`")
-    told = run("--help")
-    assert (told.returncode, told.stderr) == (0, "")
-    assert f"usage: liu {word}" in told.stdout
 
 
 @pytest.mark.parametrize("word", ["ui", "quickstart"])
