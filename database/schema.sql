@@ -209,6 +209,7 @@ CREATE TABLE optimizer_run (
     equity double precision[],
     seconds double precision,
     failure text,
+    played_by text,
     CONSTRAINT optimizer_run_pkey PRIMARY KEY (optimizer_run_id)
 );
 CREATE UNIQUE INDEX optimizer_run_number_idx ON optimizer_run (optimizer_session_id, fold, out_of_sample, number) WHERE (number IS NOT NULL);
@@ -216,6 +217,7 @@ CREATE INDEX optimizer_run_optimizer_session_id_idx ON optimizer_run (optimizer_
 COMMENT ON COLUMN optimizer_run.number IS 'the combination''s place in its search, from 0; NULL in rows of the original';
 COMMENT ON COLUMN optimizer_run.fold IS '0: the whole time; else the window of the walk forward';
 COMMENT ON COLUMN optimizer_run.equity IS 'dollars before the first session, then at the close of each';
+COMMENT ON COLUMN optimizer_run.played_by IS 'events: the engine; arrays: one compiled loop over array signals';
 
 CREATE TABLE optimizer_session (
     optimizer_session_id text NOT NULL,

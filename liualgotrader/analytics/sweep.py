@@ -170,3 +170,31 @@ def plateau(best: OptimizerRow, rows: Sequence[OptimizerRow], axes: Sequence[tup
         float(np.mean(known)) / best.objective if known and best.objective is not None and best.objective > 0 else None
     )
     return Plateau(score, len(known), len(found))
+
+
+class WalkForward(msgspec.Struct, frozen=True):
+    """Whether what was best went on to be good: (in sample, out of sample) of each window, and all out-of-sample days in turn.
+
+    `efficiency` is the mean annual growth out of sample over that in sample, None where the latter is not above 0.
+    Source: Pardo, "The Evaluation and Optimization of Trading Strategies" (2008), chapter 11, walk-forward efficiency.
+    """
+
+    windows: list[tuple[OptimizerRow, OptimizerRow]]
+    sharpe_ratio: float | None
+    total_return: float | None
+    efficiency: float | None
+
+
+def walk_forward(windows: Sequence[tuple[OptimizerRow, OptimizerRow]]) -> WalkForward:
+    """Return what the windows come to together."""
+    returns = [performance.returns_of(np.array(out.equity, np.float64)) for _, out in windows if out.equity]
+    grown = np.concatenate([[1.0], np.cumprod(1.0 + np.concatenate(returns))]) if returns else np.ones(1)
+    before, after = ([rows[n].figures.get("annual_growth") for rows in windows] for n in (0, 1))
+    known = [(a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None]
+    inside, outside = (float(np.mean([pair[n] for pair in known])) if known else 0.0 for n in (0, 1))
+    return WalkForward(
+        list(windows),
+        performance.sharpe_ratio(np.concatenate(returns)) if returns else None,
+        performance.total_return(grown),
+        outside / inside if inside > 0 else None,
+    )

@@ -17,6 +17,7 @@ from liualgotrader.common.tradeplan import ParameterKind, TradePlan, check_keys,
 
 _KEYS = ("start_date", "end_date", "objective", "constraints", "hyperparameters", "parameters")
 MOST_VALUES = 1_000_000  # on one axis
+_AT_ONCE = 10  # points that a sampler asks for before it learns of them
 _TRIES = 1000  # draws for one point that is new and meets the constraints
 
 Point = tuple[Any, ...]
@@ -206,3 +207,62 @@ class Listed:
 
     def tell(self, points: Sequence[Point], objectives: Sequence[float | None]) -> None:
         """Hear what the points that were asked for came to."""
+
+
+class Tpe:
+    """A sampler that learns from what it is told: optuna's tree-structured Parzen estimator.
+
+    It asks for a fixed number of points at a time, however many processes play them, so that the same seed searches the same.
+    Source: Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NIPS 24 (2011).
+
+    Raises:
+        ConfigError: if optuna is not installed.
+    """
+
+    def __init__(self, space: SearchSpace, count: int, seed: int, patience: int = 0) -> None:
+        try:
+            import optuna
+        except ModuleNotFoundError:
+            raise ConfigError("--sampler tpe needs optuna: pip install 'liualgotrader[tpe]'") from None
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(seed=seed)
+        self._study, self._failed = (
+            optuna.create_study(direction="maximize", sampler=sampler),
+            optuna.trial.TrialState.FAIL,
+        )
+        self._space, self._each, self._trials = space, patience or _AT_ONCE, dict[Point, Any]()
+        self.count = count if space.size is None else min(count, space.size)
+        self._asked: dict[Point, float | None] = {}
+
+    def ask(self) -> Sequence[Point]:
+        """Return the next points to play, none at the end."""
+        self._trials.clear()
+        tries = 0
+        wanted = min(self._each, self.count - len(self._asked))
+        while len(self._trials) < wanted and (tries := tries + 1) < _TRIES:
+            trial = self._study.ask()
+            point = tuple(self._value(trial, n, axis) for n, axis in enumerate(self._space.axes))
+            if (known := self._asked.get(point)) is not None:
+                self._study.tell(trial, known)
+            elif point in self._asked or point in self._trials or not self._space.allows(point):
+                self._study.tell(trial, state=self._failed)
+            else:
+                self._trials[point] = trial
+        return list(self._trials)
+
+    def tell(self, points: Sequence[Point], objectives: Sequence[float | None]) -> None:
+        """Hear what the points that were asked for came to."""
+        for point, objective in zip(points, objectives, strict=True):
+            self._asked[point] = objective
+            if objective is None:
+                self._study.tell(self._trials[point], state=self._failed)
+            else:
+                self._study.tell(self._trials[point], objective)
+
+    @staticmethod
+    def _value(trial: Any, number: int, axis: Axis) -> Any:
+        if not len(axis.values):
+            return trial.suggest_float(f"{number}", axis.low, axis.high)
+        if axis.ordered:
+            return axis.values[trial.suggest_int(f"{number}", 0, len(axis.values) - 1)]
+        return axis.values[trial.suggest_categorical(f"{number}", range(len(axis.values)))]

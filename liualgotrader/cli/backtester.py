@@ -190,14 +190,14 @@ def account_options(group: Any) -> None:
         )
 
 
-def output_options(group: Any, *, report: bool = True) -> None:
+def output_options(group: Any, *, saves: bool = True) -> None:
     """Add the options of plan, record and output."""
     group.add_argument("--tradeplan", metavar="FILE", help="the tradeplan (default: tradeplan.toml in TRADEPLAN_DIR)")
     group.add_argument("--note", metavar="TEXT", default="", help="kept with the run, for `backtester list`")
     group.add_argument("--json", action="store_true", help="print the summary as one JSON document")
     where = "write an HTML report (default report-ID.html here)"
-    if report:
-        group.add_argument("--report", metavar="FILE", nargs="?", const="", help=where)
+    group.add_argument("--report", metavar="FILE", nargs="?", const="", help=where)
+    if saves:
         saved = "save the result, for `liu verify` on any machine"
         group.add_argument("--save", metavar="RESULT.zip", default="", help=saved)
     group.add_argument("--no-database", action="store_true", help="store nothing")

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from liualgotrader.cli.backtester import account_options, data_options, names_of
 from liualgotrader.cli.common import guarded, parser_of
 
 if TYPE_CHECKING:
+    from liualgotrader.analytics.sweep import WalkForward
     from liualgotrader.common.rows import OptimizerRow
     from liualgotrader.supervisor.optimizing import Advance, SearchOutcome
     from liualgotrader.supervisor.view import Screen
@@ -66,11 +68,17 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add("--objective", metavar="NAME|FILE:FUNCTION", help="what is to be large (default sharpe_ratio)")
     text = "what a combination must meet, like trips>=30, max_drawdown>-0.2 or fast<slow; may be repeated"
     add("--constraint", metavar="RULE", action="append", default=[], help=text)
-    add("--sampler", choices=("grid", "random"), default="grid", help="which combinations (default grid: all)")
-    add("--samples", metavar="N", type=_count, default=100, help="with random: so many (default 100)")
+    add("--sampler", choices=("grid", "random", "tpe"), default="grid", help="which combinations (default grid: all)")
+    add("--samples", metavar="N", type=_count, default=100, help="with random and tpe: so many (default 100)")
     add("--patience", metavar="N", type=whole, default=0, help="end when N combinations in turn were no better")
+    windows = "cut the days in N+1 parts, and play what is best in each over the next one"
+    add("--walk-forward", metavar="N", type=whole, default=0, help=windows)
     add("--most", metavar="N", type=_count, default=100_000, help="refuse a larger product (default 100000)")
     add("-c", "--jobs", "--concurrency", metavar="N", type=whole, default=0, help="processes (default: all cores)")
+    add("--backend", choices=("loky", "dask"), default="loky", help="where: this machine (loky), or a dask cluster")
+    add(
+        "--scheduler", metavar="ADDRESS", default="", help="with dask: its address (default: a cluster on this machine)"
+    )
     add("--resume", metavar="ID", default="", help="go on with a search that was cut off")
     add("--keep", metavar="N", type=whole, default=1, help="store the best N as batches (default 1)")
     add("--top", metavar="N", type=_count, default=10, help="show the best N (default 10)")
@@ -80,10 +88,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     span.add_argument("--scale", choices=("day", "minute"), default="day", help="length of the bars (default day)")
     span.add_argument("--strats", metavar="A,B", type=names_of, default=(), help="only these of the strategies")
     span.add_argument("--scanners", metavar="A,B", type=names_of, default=(), help="only these of the scanners")
-    parser.set_defaults(fresh_daily=False, asset="equity")
+    parser.set_defaults(fresh_daily=False, asset="equity", detail="")
     data_options(parser.add_argument_group("data"))
     account_options(parser.add_argument_group("account"))
-    output_options(parser.add_argument_group("plan and output"), report=False)
+    output_options(parser.add_argument_group("plan and output"), saves=False)
     return parser
 
 
@@ -121,6 +129,9 @@ def _optimize(options: argparse.Namespace, program: str) -> int:
         sampler=options.sampler,
         samples=options.samples,
         patience=options.patience,
+        walk_forward=options.walk_forward,
+        backend=options.backend,
+        scheduler=options.scheduler,
         jobs=options.jobs,
         most=options.most,
         keep=options.keep,
@@ -134,6 +145,8 @@ def _optimize(options: argparse.Namespace, program: str) -> int:
             print(_document(outcome))
         else:
             _say(screen, outcome, asked.objective, options.top)
+        if options.report is not None:
+            screen.line(f"report: {_report(options.report, outcome, asked.objective)}")
     if outcome.sentence:
         complain(f"{program}: {outcome.sentence}")
     flush_output()
@@ -197,7 +210,37 @@ def _say(screen: Screen, outcome: SearchOutcome, objective: str, top: int) -> No
         screen.line(
             f"deflated Sharpe: to be better than the luckiest of {len(outcome.rows):,} worthless ones is {told}"
         )
+    if outcome.walk_forward is not None:
+        _say_walk(screen, outcome.walk_forward, objective)
     screen.line(f"search {outcome.session_id}")
+
+
+def _say_walk(screen: Screen, walk: WalkForward, objective: str) -> None:
+    rows = []
+    for place, (best, after) in enumerate(walk.windows, 1):
+        values = (best.objective, after.objective)
+        point = " ".join(f"{name}={value}" for name, value in best.point.items())
+        rows.append((f"{place}", point, *(_number(objective, value) for value in values), after.failure))
+    screen.table("Walk forward", ("window", "its best", f"{objective} in it", "in the next days", "note"), rows)
+    figures = _number("sharpe_ratio", walk.sharpe_ratio), _number("total_return", walk.total_return)
+    efficiency = "not known" if walk.efficiency is None else f"{walk.efficiency:.2f} of the growth in sample"
+    screen.line("out of sample: Sharpe {}, return {}; efficiency {}".format(*figures, efficiency))
+
+
+def _report(name: str, outcome: SearchOutcome, objective: str) -> Path:
+    """Write the heat maps of a search, and return where."""
+    from liualgotrader.analytics.heat_map import heat_map_page
+    from liualgotrader.common.errors import OutsideError
+    from liualgotrader.common.files import replace_file
+    from liualgotrader.supervisor.reporting import place_of
+
+    path = place_of(name, outcome.session_id)
+    title = f"{objective} of {len(outcome.rows):,} combinations, search {outcome.session_id[:8]}"
+    try:
+        replace_file(path, heat_map_page(outcome.rows, outcome.names, objective, title).encode())
+    except OSError as error:
+        raise OutsideError(f"the report cannot be written to {path} ({error.strerror}): name another file") from error
+    return path
 
 
 def _number(name: str, value: float | None) -> str:
@@ -212,6 +255,7 @@ def _document(outcome: SearchOutcome) -> str:
     import msgspec
 
     plain: dict[str, Any] = msgspec.to_builtins(outcome)
-    for row in plain["rows"]:
+    walked = plain["walk_forward"]["windows"] if plain["walk_forward"] else ()
+    for row in (*plain["rows"], *(one for pair in walked for one in pair)):
         del row["equity"]
     return msgspec.json.format(msgspec.json.encode(plain)).decode()

@@ -356,6 +356,7 @@ class OptimizerRow(msgspec.Struct, frozen=True):
     failure: str = ""
     fold: int = 0  # 0: the whole time; else the window of the walk forward
     out_of_sample: bool = False
+    played_by: str = "events"  # the engine; or arrays, one compiled loop over array signals
 
     @property
     def parameters(self) -> str:

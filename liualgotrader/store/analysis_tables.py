@@ -102,7 +102,7 @@ SAVE_OPTIMIZER_ROWS = f"""
 """
 OPTIMIZER_ROWS = """
     SELECT optimizer_session_id, number, batch_id, point::text AS point, objective, figures::text AS figures, equity,
-           seconds, failure, fold, out_of_sample
+           seconds, failure, fold, out_of_sample, played_by
     FROM optimizer_run WHERE optimizer_session_id = $1 AND number IS NOT NULL
     ORDER BY fold, out_of_sample, number
 """

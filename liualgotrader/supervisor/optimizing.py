@@ -10,13 +10,24 @@ from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, suppress
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from liualgotrader.analytics.sweep import Constraint, Plateau, check_figures, constraint_of, deflated, plateau, ranked
-from liualgotrader.backtest.search_space import Listed, space_of
+from liualgotrader.analytics.sweep import (
+    Constraint,
+    Plateau,
+    WalkForward,
+    check_figures,
+    constraint_of,
+    deflated,
+    plateau,
+    ranked,
+    walk_forward,
+)
+from liualgotrader.backtest.search_space import Listed, Tpe, space_of
 from liualgotrader.common.clock import Clock, WallClock
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError, nearest
@@ -36,7 +47,9 @@ from liualgotrader.supervisor.session_database import Record, enough_room, make_
 from liualgotrader.supervisor.view import Screen
 
 _DEATHS = 2  # of processes with nothing played between them: what was under way is then played one at a time
+_WINDOW_SESSIONS = 2  # at least, in each window of a walk forward
 _SUSPECTS = 4  # combinations that may have been under way in each process
+_WALKED = ("sharpe_ratio", "total_return", "efficiency")
 
 
 class SearchRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +61,10 @@ class SearchRequest(msgspec.Struct, frozen=True, kw_only=True):
     sampler: Literal["grid", "random", "tpe"] = "grid"
     samples: int = 100
     patience: int = 0
+    walk_forward: int = 0  # windows
     jobs: int = 0  # 0: all cores
-    backend: str = "loky"
+    backend: Literal["loky", "dask"] = "loky"
+    scheduler: str = ""  # of a dask cluster; empty: one on this machine
     most: int = 100_000
     keep: int = 1  # of the best, so many are stored as batches
     resume: str = ""
@@ -66,6 +81,7 @@ class SearchOutcome(msgspec.Struct, frozen=True):
     ended: str
     plateau: Plateau | None = None
     deflated_sharpe: float | None = None
+    walk_forward: WalkForward | None = None
     exit_code: int = 0
     sentence: str = ""
 
@@ -100,6 +116,7 @@ class Optimizing:
         self._advance: Advance = lambda done, total, row: None
         self._done = self._total = 0
         self._estimated = self._processes = False
+        self._client: Any = None
 
     def _check_names(self) -> None:
         for axis in self.space.axes:
@@ -143,15 +160,35 @@ class Optimizing:
             self.space,
             self.request.objective,
         )
-        self._advance, self._total = advance, sampler.count
+        windows = self._windows()
+        self._advance, self._total = advance, sampler.count * (1 + len(windows)) + len(windows)
         with ctrl_c() as self._pressed:
-            rows = self._search(terms, self._placed(found), sampler, (wanted.first, wanted.last))
-        return self._end(terms, found, rows, sampler.count)
+            placed = self._placed(found)
+            rows = self._search(terms, placed, sampler, (wanted.first, wanted.last))
+            walked = [self._walked(terms, placed, fold, *days) for fold, days in enumerate(windows, 1)]
+        walk = walk_forward([pair for pair in walked if pair is not None]) if windows else None
+        return self._end(terms, found, rows, sampler.count, walk)
 
     # --- before it begins ---------------------------------------------------------------------------
 
-    def _sampler(self) -> Listed:
+    def _windows(self) -> list[tuple[tuple[date, date], tuple[date, date]]]:
+        """Return the first and last days of each window of the walk forward, in sample and out of sample."""
+        days, count = [session.day for session in self.request.backtest.bars.sessions()], self.request.walk_forward
+        if not count:
+            return []
+        if len(days) < _WINDOW_SESSIONS * (count + 1):
+            raise ConfigError(
+                f"a walk forward over {count} windows needs at least {_WINDOW_SESSIONS * (count + 1)} sessions, not {len(days)}:"
+                " take fewer windows or more days"
+            )
+        edges = [len(days) * n // (count + 1) for n in range(count + 2)]
+        spans = [(days[first], days[last - 1]) for first, last in pairwise(edges)]
+        return list(pairwise(spans))
+
+    def _sampler(self) -> Listed | Tpe:
         request, space = self.request, self.space
+        if request.sampler == "tpe":
+            return Tpe(space, request.samples, request.backtest.bars.seed, request.patience)
         if request.sampler == "random":
             return Listed(space.draws(request.samples, request.backtest.bars.seed), request.patience)
         size = space.size or 0
@@ -179,7 +216,8 @@ class Optimizing:
         store = self._record.store
         asked = msgspec.to_builtins(msgspec.structs.replace(request, backtest=self._comparable()))
         told = {
-            name: asked[name] for name in ("backtest", "objective", "constraints", "sampler", "samples", "patience")
+            name: asked[name]
+            for name in ("backtest", "objective", "constraints", "sampler", "samples", "patience", "walk_forward")
         }
         told |= {
             "plan": hash_of(settings, self.plan, imported_files(self._files())),
@@ -246,7 +284,7 @@ class Optimizing:
     # --- while it goes on ---------------------------------------------------------------------------
 
     def _search(
-        self, terms: SearchTerms, bars: PlayedBars | str, sampler: Listed, days: tuple[date, date], fold: int = 0
+        self, terms: SearchTerms, bars: PlayedBars | str, sampler: Listed | Tpe, days: tuple[date, date], fold: int = 0
     ) -> list[OptimizerRow]:
         """Return the combinations of the sampler that were played over some days, by number."""
         rows: dict[int, OptimizerRow] = {}
@@ -263,6 +301,18 @@ class Optimizing:
                 self._total -= sampler.count - len(rows)
                 break
         return [rows[number] for number in sorted(rows)]
+
+    def _walked(
+        self, terms: SearchTerms, bars: PlayedBars | str, fold: int, days: tuple[date, date], after: tuple[date, date]
+    ) -> tuple[OptimizerRow, OptimizerRow] | None:
+        """Return the best of a window, and the same combination over the days after it; None if nothing could be played."""
+        best = next(iter(ranked(self._search(terms, bars, self._sampler(), days, fold), self.constraints)), None)
+        if best is None or best.objective is None:
+            self._total -= 1
+            return None
+        one = Combination(best.number, tuple(best.point.values()), *after, fold=fold, out_of_sample=True)
+        found = self._played(terms, bars, [one])
+        return (best, found[0]) if found else None
 
     def _played(self, terms: SearchTerms, bars: PlayedBars | str, asked: Sequence[Combination]) -> list[OptimizerRow]:
         """Return what combinations came to, those that are stored as they are stored; each new one is stored at once."""
@@ -323,20 +373,39 @@ class Optimizing:
         from joblib import Parallel, delayed, parallel_config
         from joblib.externals.loky import get_reusable_executor
 
-        loky = self.request.backend == "loky"
-        options: dict[str, Any] = {"initializer": deaf, "inner_max_num_threads": 1} if loky else {"scatter": [bars]}
-        if (jobs := self._jobs()) == 1 and loky:
-            options = {}
-        elif (
-            loky and not self._processes
-        ):  # they end with the search: what they have imported may change until the next one
-            self._processes = True
-            self._cleanup.callback(lambda: get_reusable_executor().shutdown(kill_workers=True))
+        jobs = self._jobs()
+        options: dict[str, Any] = {}
+        if self.request.backend == "dask":
+            options = {"scatter": [bars], "client": self._dask()}
+        elif jobs > 1:
+            options = {"initializer": deaf, "inner_max_num_threads": 1}
+            if not self._processes:  # they end with the search: what they have imported may change until the next one
+                self._processes = True
+                self._cleanup.callback(lambda: get_reusable_executor().shutdown(kill_workers=True))
         calls = (delayed(play)(terms, bars, one) for one in batch if not self._pressed())
         with parallel_config(self.request.backend, n_jobs=jobs, **options):
             for row in Parallel(return_as="generator_unordered", pre_dispatch="2*n_jobs")(calls):
                 if row is not None:
                     yield row
+
+    def _dask(self) -> Any:
+        """Return the client of the cluster, made once; a cluster of our own listens on loopback only."""
+        if self._client is None:
+            try:
+                from distributed import Client, LocalCluster
+            except ModuleNotFoundError:
+                raise ConfigError("--backend dask needs dask: pip install 'liualgotrader[dask]'") from None
+            scheduler: Any = self.request.scheduler
+            if not scheduler:
+                cluster = LocalCluster(
+                    n_workers=self._jobs(), threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+                )
+                scheduler = self._cleanup.enter_context(cluster)
+            try:
+                self._client = self._cleanup.enter_context(Client(scheduler))
+            except OSError as error:
+                raise OutsideError(f"there is no dask scheduler at {scheduler}: {error}") from error
+        return self._client
 
     def _save(self, terms: SearchTerms, row: OptimizerRow) -> None:
         if self._record is None:
@@ -364,7 +433,9 @@ class Optimizing:
 
     # --- when it has ended --------------------------------------------------------------------------
 
-    def _end(self, terms: SearchTerms, found: PlayedBars, rows: list[OptimizerRow], count: int) -> SearchOutcome:
+    def _end(
+        self, terms: SearchTerms, found: PlayedBars, rows: list[OptimizerRow], count: int, walk: WalkForward | None
+    ) -> SearchOutcome:
         order = ranked(rows, self.constraints)
         best = order[0] if order and order[0].objective is not None else None
         interrupted = self._pressed()
@@ -375,6 +446,7 @@ class Optimizing:
             self.constraints,
             count,
             "interrupted" if interrupted else "all combinations were played",
+            walk_forward=walk,
         )
         if best is not None:
             axes = [(axis.values, axis.ordered) for axis in self.space.axes]
@@ -393,12 +465,14 @@ class Optimizing:
     def _store_end(self, terms: SearchTerms, found: PlayedBars, outcome: SearchOutcome) -> None:
         if self._record is None:
             return
+        walk = outcome.walk_forward
         best = [row for row in outcome.rows if row.objective is not None][: self.request.keep]
         result = {
             "best": [row.point for row in best],
             "objectives": [row.objective for row in best],
             "plateau": msgspec.to_builtins(outcome.plateau),
             "deflated_sharpe": outcome.deflated_sharpe,
+            "walk_forward": None if walk is None else {n: getattr(walk, n) for n in _WALKED},
         }
         store = self._record.store
         self._loop.run(store.end_optimizer(terms.session_id, self._clock.now(), outcome.ended, result))

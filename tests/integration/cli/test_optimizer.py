@@ -137,3 +137,10 @@ def test_what_a_killed_process_was_playing_is_played_again_and_what_kills_it_eac
     assert (last["point"], last["objective"]) == ({"every": 11, "held": 3}, None)
     assert last["failure"].startswith("the process that played it died")
     assert all(row["objective"] is not None and not row["failure"] for row in found["rows"][:-1])
+
+
+def test_a_dask_cluster_comes_to_the_same_table(search: Search, tmp_path: Path) -> None:
+    status, found, _ = search("--backend", "dask", "--no-database", "--report", "maps.html")
+    assert status == 0
+    assert ranking(search("--jobs", "1", "--no-database")[1]) == ranking(found)
+    assert f"gain of 12 combinations, search {found['session_id'][:8]}" in (tmp_path / "maps.html").read_text()

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -39,6 +40,7 @@ class Steps(Strategy):
             ctx.buy(10)
 """
 BARS = BarsWanted(first=date(2024, 3, 12), last=date(2024, 3, 13), generated=1, seed=3)
+ONE_DAY = msgspec.structs.replace(BARS, last=BARS.first)
 EVERY = {"param_type": "int", "min": 10, "max": 16, "delta": 3}
 HELD = {"param_type": "int", "min": 2, "max": 5}
 
@@ -123,6 +125,42 @@ def test_a_draw_has_no_combination_twice_and_is_the_same_for_the_same_seed(tmp_p
     assert first == again
     assert len(set(first)) == 5
     assert len(Searched(tmp_path, varied, sampler="random", samples=99).points) == 12
+
+
+def test_a_sampler_that_learns_asks_for_the_same_whatever_plays_it_and_for_nothing_twice(tmp_path: Path) -> None:
+    varied = {"every": {**EVERY, "delta": 1, "max": 30}, "held": {"param_type": "float", "min": 2, "max": 5}}
+    asked = {"sampler": "tpe", "samples": 14, "constraints": ("held<every",), "bars": ONE_DAY, "objective": "gain"}
+    first, again = (Searched(tmp_path, varied, **asked) for _ in range(2))
+    assert first.points == again.points
+    assert len(set(first.points)) == 14
+    assert all(10 <= every <= 30 and 2 <= held <= 5 for every, held in first.points)
+    few = Searched(tmp_path, {"held": HELD}, sampler="tpe", samples=99)
+    assert sorted(few.points) == [(2,), (3,), (4,), (5,)]
+
+
+def test_a_walk_forward_plays_what_was_best_over_the_days_after_it(tmp_path: Path) -> None:
+    days = msgspec.structs.replace(BARS, last=date(2024, 3, 19))  # six sessions
+    found = Searched(tmp_path, {"held": HELD}, walk_forward=2, bars=days, objective="total_return")
+    walk = found.outcome.walk_forward
+    assert walk is not None
+    assert found.told[-1] == (14, 14)
+    spans = [
+        (date(2024, 3, 12), date(2024, 3, 13)),
+        (date(2024, 3, 14), date(2024, 3, 15)),
+        (date(2024, 3, 18), date(2024, 3, 19)),
+    ]
+    for (best, after), inside, outside in zip(walk.windows, spans, spans[1:], strict=False):
+        returns: dict[tuple[str, int], float] = {}
+        for held in range(2, 6):
+            plan = {"strategies": {"Steps": {"filename": str(tmp_path / "steps.py"), "held": held}}}
+            for name, (first, last) in (("in", inside), ("out", outside)):
+                alone = run_backtest(plan, first, last, generated=1, seed=3, scale="minute", home=tmp_path)
+                returns[name, held] = alone.summary.account.total_return or 0.0
+        chosen = best.point["held"]
+        assert best.objective == returns["in", chosen] == max(returns["in", held] for held in range(2, 6))
+        assert after.objective == returns["out", chosen]
+    with pytest.raises(ConfigError, match="over 3 windows needs at least 8 sessions, not 6"):
+        Searched(tmp_path, {"held": HELD}, walk_forward=3, bars=days)
 
 
 def test_a_search_ends_early_when_many_in_turn_are_no_better(tmp_path: Path) -> None:
