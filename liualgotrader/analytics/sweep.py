@@ -12,8 +12,10 @@ import msgspec
 import numpy as np
 
 from liualgotrader.analytics import performance
-from liualgotrader.analytics.backtest_summary import BacktestSummary
+from liualgotrader.analytics.backtest_summary import BacktestSummary, equity_figures
+from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.errors import ConfigError, nearest
+from liualgotrader.common.market_columns import Floats, Ints
 from liualgotrader.common.rows import OptimizerRow
 
 OBJECTIVES = (  # of which more is better
@@ -109,6 +111,33 @@ def figures_of(summary: BacktestSummary) -> dict[str, float | None]:
     found |= {name: getattr(summary.total, name) for name in _TRADING}
     found |= {name: getattr(summary, name) for name in ("time_in_market", "turnover")}
     return {name: float(value) if isinstance(value, Decimal) else value for name, value in found.items()}
+
+
+def array_figures(
+    equity: Floats,
+    gains: Floats,
+    sessions: Sequence[TradingSession],
+    spans: tuple[Ints, Ints],
+    sums: Mapping[str, float],
+) -> dict[str, float | None]:
+    """Return the same figures of a run that has left arrays: `spans` are when positions were open, `sums` are dollars."""
+    account = equity_figures(equity)
+    opens, closes = (np.array([getattr(s, n) for s in sessions], np.int64) for n in ("opens_at", "closes_at"))
+    found: dict[str, float | None] = {name: getattr(account, name) for name in _ACCOUNT}
+    return found | {
+        "gain": round(float(np.sum(gains)) - sums["open_fees"], 2),
+        "expectancy": performance.mean_of(gains),
+        "profit_factor": performance.profit_factor(gains),
+        "win_rate": performance.win_rate(gains),
+        "average_r": None,  # array signals plan no stop
+        "total_r": None,
+        "trips": float(len(gains)),
+        "open_gain": round(sums["open_gain"], 2),
+        "fees": round(sums["fees"], 2),
+        "open_positions": sums["open_positions"],
+        "time_in_market": performance.time_in_market(*spans, opens, closes),
+        "turnover": performance.turnover(sums["bought"], sums["sold"], equity),
+    }
 
 
 def ranked(rows: Iterable[OptimizerRow], constraints: Sequence[Constraint] = ()) -> list[OptimizerRow]:

@@ -13,7 +13,7 @@ from liualgotrader.engine.slot import EVENT_METHODS
 from liualgotrader.strategies.base import Strategy
 from liualgotrader.strategies.context import Context
 
-_COLUMNS = {"entry": 0.0, "exit": 0.0, "size": 0.0, "stop": np.nan, "target": np.nan}
+COLUMNS = {"entry": 0.0, "exit": 0.0, "size": 0.0, "stop": np.nan, "target": np.nan}
 
 
 def only_signals(strategy: Strategy) -> bool:
@@ -56,18 +56,29 @@ class ArraySignals:
 
     def _worked_out(self, symbol: str) -> tuple[list[bool], Mapping[str, np.ndarray[Any, Any]]]:
         bars = self._bars_of(symbol)
-        returned, columns = self._strategy.signals(bars), {}
-        if unknown := set(returned) - set(_COLUMNS):
-            raise ValueError(f"signals returned the column {min(unknown)!r}; it may return {', '.join(_COLUMNS)}")
-        if missing := {"entry", "size"} - set(returned):
-            raise ValueError(f"signals returned no column {min(missing)!r}")
-        for name, absent in _COLUMNS.items():
-            column = np.asarray(returned.get(name, np.full(len(bars), absent)), np.float64)
-            if column.shape != (len(bars),):
-                raise ValueError(f"signals returned {name!r} of shape {column.shape}; a row a bar is ({len(bars)},)")
-            columns[name] = column
+        given = returned_columns(self._strategy, bars)
+        columns = {name: column if len(column) else np.full(len(bars), COLUMNS[name]) for name, column in given.items()}
         if not np.isin(columns["entry"], (-1, 0, 1)).all():
             raise ValueError("signals returned an entry that is none of -1, 0 and 1")
         acts = ((columns["entry"] != 0) | (columns["exit"] != 0)).tolist()
         self._rows[symbol] = acts, columns
         return self._rows[symbol]
+
+
+def returned_columns(strategy: Any, bars: BarsView) -> dict[str, np.ndarray[Any, Any]]:
+    """Return what `signals` says of bars, by column, as floats; those that it leaves out have no length.
+
+    Raises:
+        ValueError: in one sentence, if there are columns that are none.
+    """
+    returned, columns = strategy.signals(bars), {}
+    if unknown := set(returned) - set(COLUMNS):
+        raise ValueError(f"signals returned the column {min(unknown)!r}; it may return {', '.join(COLUMNS)}")
+    if missing := {"entry", "size"} - set(returned):
+        raise ValueError(f"signals returned no column {min(missing)!r}")
+    for name in COLUMNS:
+        column = np.asarray(returned.get(name, ()), np.float64)
+        if name in returned and column.shape != (len(bars),):
+            raise ValueError(f"signals returned {name!r} of shape {column.shape}; a row a bar is ({len(bars)},)")
+        columns[name] = column
+    return columns
