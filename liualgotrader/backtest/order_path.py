@@ -108,6 +108,7 @@ class OrderPath:
         self._held: dict[str, float] = {}  # signed shares
         self._floor = -inf  # equity below which the desk looks at prices
         self._lowest: float | None = None  # equity that what is held can come to in this session; None: not known
+        self._worst: dict[str, float] = {}  # of which so much by symbol
 
     def take(self, outputs: Sequence[Output]) -> None:
         """Carry out what the engine has decided."""
@@ -147,15 +148,19 @@ class OrderPath:
         self._stirred = True
         exchange = self.exchange
         if execution is None:
-            self._updates.append(BrokerUpdate(event, order_now(order, exchange.legs(order)), exchange.now))
+            told = order_now(order, exchange.legs(order) if order.child_ids else ())
+            self._updates.append(BrokerUpdate(event, told, exchange.now))
             return
-        signed = float(execution.quantity) * order.sign
-        self._cash -= signed * float(execution.price) + float(execution.fee)
-        self._held[order.symbol] = float(execution.position_quantity)
+        symbol, paid = order.symbol, float(execution.quantity) * order.sign * float(execution.price)
+        paid += float(execution.fee)
+        self._cash -= paid
+        self._held[symbol] = float(execution.position_quantity)
         if not execution.position_quantity:
-            del self._held[order.symbol]
-        self._lowest = None
-        told = order_now(order, exchange.legs(order))
+            del self._held[symbol]
+        if self._lowest is not None:
+            before, self._worst[symbol] = self._worst.get(symbol, 0.0), self._worst_of(symbol)
+            self._lowest += self._worst[symbol] - before - paid
+        told = order_now(order, exchange.legs(order) if order.child_ids else ())
         self._updates.append(BrokerUpdate(event, told, execution.at, broker_execution(execution)))
 
     def settle(self) -> None:
@@ -246,7 +251,8 @@ class OrderPath:
             order = exchange.place(ACCOUNT, order_request(intent), self.now)
         except BrokerRefused as refused:
             return Answer(BrokerRequest.SUBMIT, name, Outcome.DECLINED, None, str(refused), refused.code)
-        return Answer(BrokerRequest.SUBMIT, name, Outcome.ACCEPTED, order_now(order, exchange.legs(order)))
+        told = order_now(order, exchange.legs(order) if order.child_ids else ())
+        return Answer(BrokerRequest.SUBMIT, name, Outcome.ACCEPTED, told)
 
     def _snapshot(self, since: int) -> BrokerSnapshot:
         exchange = self.exchange
@@ -291,17 +297,22 @@ class OrderPath:
         if self._extremes is None:
             return False
         if self._lowest is None:  # with every position at its worst close, whenever those are
-            lowest, symbols = self._cash, self._engine.symbols
-            for symbol, shares in self._held.items():
-                low, high = self._extremes(symbol)
-                last = symbols[symbol].last_price
-                lowest += shares * (min(low, last) if shares > 0 else max(high, last))
-            self._lowest = lowest
+            self._worst = {symbol: self._worst_of(symbol) for symbol in self._held}
+            self._lowest = self._cash + sum(self._worst.values())
         if self._lowest >= self._floor:
             return False
         if self._equity() < self._floor:
             self.look()
         return True
+
+    def _worst_of(self, symbol: str) -> float:
+        """Return the least that what is held of a symbol can be worth at a close of this session."""
+        shares = self._held.get(symbol)
+        if not shares or self._extremes is None:
+            return 0.0
+        low, high = self._extremes(symbol)
+        last = self._engine.symbols[symbol].last_price
+        return shares * (min(low, last) if shares > 0 else max(high, last))
 
     def order_rows(self) -> Collection[Row]:
         """Return the newest row of each order; they are made once a session, at its end."""

@@ -89,20 +89,27 @@ class Backtest(SessionRun):
         engine, exchange, desk, tape, path = self._engine, self._exchange, self._desk, self._tape, self._path
         closes_at = session.closes_at
         crossed = closed = 0  # the instants whose bars have traded with the orders that came before, and inside them
+        due: int | None = None  # when something happens next without a bar; None: to be looked up
         while (at := tape.next_at()) <= closes_at:
-            due = min(engine.next_deadline(), desk.next_market, exchange.next_wakeup(), self._pick_at)
+            if due is None:
+                due = min(engine.next_deadline(), desk.next_market, exchange.next_wakeup(), self._pick_at)
             opens = session.opens_at if self.terms.period > HOUR else at - self.terms.period
             if exchange.watched and due > opens and at > max(crossed, tape.last_at):
                 crossed = at
                 self._cross_bars(at)
+                due = None
             elif due < at and due < closes_at:
                 self._pass(due)
+                due = None
             elif self.terms.period > HOUR and exchange.watched and at > max(closed, tape.last_at):
                 closed = at
                 self._cross_bars(at, inside=True)
-            else:
-                until = min(due, closes_at)  # of one instant the bars come first, then what is due
-                path.take(engine.play(tape, at if path.look_if_low() or exchange.watched else until))
+                due = None
+            else:  # of one instant the bars come first, then what is due
+                until = at if path.look_if_low() or exchange.watched else min(due, closes_at)
+                if outputs := engine.play(tape, until):
+                    path.take(outputs)
+                    due = None
         while (due := min(engine.next_deadline(), desk.next_market, exchange.next_wakeup(), self._pick_at)) < closes_at:
             self._pass(due)
         self._pass(closes_at)
@@ -121,7 +128,7 @@ class Backtest(SessionRun):
     def _cross_bars(self, at: int, *, inside: bool = False) -> None:
         """Let the bars that close at `at` trade with the orders that came in before they opened, or `inside` them."""
         symbols, tape = self._engine.symbols, self._tape
-        found = (tape.next_of(self._numbers[s], len(symbols[s].bars)) for s in sorted(self._exchange.watched))
+        found = [tape.next_of(self._numbers[s], len(symbols[s].bars)) for s in sorted(self._exchange.watched)]
         if bars := [bar for bar in found if bar is not None]:
             if inside:
                 self._exchange.close_bars(bars)

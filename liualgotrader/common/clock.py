@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -115,7 +116,15 @@ def block(seconds: float) -> None:
 
 def as_datetime(at: int) -> datetime:
     """Return the instant as an aware New York datetime, cut to microseconds, for eyes and user code."""
-    return as_utc(at).astimezone(NEW_YORK)
+    hour, rest = divmod(at, HOUR)  # clocks are changed on the hour, so that within one wall time runs evenly
+    begins_at = _hour(hour)
+    moment = begins_at + timedelta(microseconds=rest // 1000)
+    return moment.replace(fold=1) if begins_at.fold else moment  # a sum is always the earlier of two wall times
+
+
+@lru_cache(32)
+def _hour(hour: int) -> datetime:
+    return as_utc(hour * HOUR).astimezone(NEW_YORK)
 
 
 def as_utc(at: int) -> datetime:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 PREFIX = "liu-"  # what every id of ours begins with, whatever its batch
@@ -43,6 +44,7 @@ class OrderId(NamedTuple):
         return f"{PREFIX}{self.batch}-{self.slot}-{self.number}{own}{replacement}"
 
 
+@lru_cache(64)
 def batch_part(batch_id: str) -> str:
     """Return what stands for a batch in the ids of its orders.
 

@@ -28,7 +28,7 @@ _PRICES = {
 _LONGEST = 500  # characters kept of a text, or of a value that only its text can show
 _DEEPEST = 20  # levels of a value that are kept; what lies below becomes text
 _LEAST, _MOST = -(2**63), 2**64 - 1  # whole numbers that a message holds
-_TIMES_IN_FORCE = ("day", "gtc", "ioc", "fok", "opg", "cls")
+TIMES_IN_FORCE = ("day", "gtc", "ioc", "fok", "opg", "cls")
 
 
 class BadAction(Exception):
@@ -61,8 +61,8 @@ def read_action(action: object) -> WantedOrder:
         if prices[key] <= 0:
             raise BadAction(f"{key} must be above 0, not {action[key]!r}")
     time_in_force = str(action.get("time_in_force", "day")).lower()
-    if time_in_force not in _TIMES_IN_FORCE:
-        raise BadAction(f"time_in_force {time_in_force!r} is not one of {', '.join(_TIMES_IN_FORCE)}")
+    if time_in_force not in TIMES_IN_FORCE:
+        raise BadAction(f"time_in_force {time_in_force!r} is not one of {', '.join(TIMES_IN_FORCE)}")
     return WantedOrder(
         side,
         quantity,
@@ -113,19 +113,20 @@ def plain_text(value: object) -> str:
 
 def described(wanted: WantedOrder, *, stop: Decimal | None = None, target: Decimal | None = None) -> dict[str, Any]:
     """Return an order asked for through a context in the words of an action dictionary."""
-    found = {
-        "side": wanted.side,
-        "qty": wanted.quantity,
-        "type": wanted.type,
-        "limit_price": wanted.limit,
-        "stop_price": wanted.stop,
-        "take_profit": wanted.take_profit,
-        "stop_loss": wanted.stop_loss,
-        "planned_stop": stop,
-        "planned_target": target,
-    }
-    words = {key: str(value)[:_LONGEST] for key, value in found.items() if value is not None}
-    return words if wanted.reason in (None, "") else {**words, "reason": plain_text(wanted.reason)}
+    words = {"side": str(wanted.side), "qty": str(wanted.quantity)[:_LONGEST], "type": str(wanted.type)}
+    for key, price in (
+        ("limit_price", wanted.limit),
+        ("stop_price", wanted.stop),
+        ("take_profit", wanted.take_profit),
+        ("stop_loss", wanted.stop_loss),
+        ("planned_stop", stop),
+        ("planned_target", target),
+    ):
+        if price is not None:
+            words[key] = str(price)[:_LONGEST]
+    if wanted.reason not in (None, ""):
+        words["reason"] = plain_text(wanted.reason)
+    return words
 
 
 def _number(action: Mapping[str, Any], key: str) -> Decimal:

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 from math import inf
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ class BarTape:
         if code >= self._bounds[number + 1] or self._closed[code] != self.next_at():
             return None
         place = int(self._rank[code]) - self._next_block + len(self._closes)
-        told: Any = (*(column[place] for column in self._columns), _HISTORY)
+        told: Any = (*map(itemgetter(place), self._columns), _HISTORY)
         return Bar(self.symbols[number], *told)
 
     def extremes(self, number: int, since: int, until: int) -> tuple[float, float]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from typing import Any, TypeVar
+
+import msgspec
 
 from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.money import LARGEST, OURS, ZERO, exact
@@ -60,6 +61,12 @@ class Notes:
             return None
         return price.quantize(_PRICE_STEP) if 0 < price <= LARGEST else None
 
+    def plan_of(self, symbol: str) -> Plan:
+        """Return stop and target, None where there is none, or none that is a price."""
+        if symbol in self._values["stop_prices"] or symbol in self._values["target_prices"]:
+            return self.planned(symbol, "stop_prices"), self.planned(symbol, "target_prices")
+        return None, None
+
     def plan(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
         """Store a stop, a target or both as the strategy's own; None leaves one as it is."""
         for name, price in zip(_PLAN, (stop, target), strict=True):
@@ -82,7 +89,7 @@ class Notes:
 
     def take_plan(self, symbol: str, stop: Decimal | None, target: Decimal | None) -> None:
         """Take the plan in force after a fill, unless the strategy has written a newer one."""
-        if symbol in self.moved or symbol in self._unconfirmed:
+        if stop is target is None or symbol in self.moved or symbol in self._unconfirmed:
             return
         for name, price in zip(_PLAN, (stop, target), strict=True):
             self._take(name, symbol, price)
@@ -172,51 +179,41 @@ _HALF_A_CENT = Decimal("0.005")  # strategies count in floats, and round
 _TOOK_NO_PART = frozenset({OrderState.REPLACED, OrderState.REFUSED, OrderState.REJECTED})  # another one counts
 
 
-@dataclass(slots=True, eq=False)
-class TrackedOrder:
+class TrackedOrder(msgspec.Struct, eq=False):
     """One order of the slot: the strategy's handle, the states of the orders of its chain, its executions."""
 
     handle: OrderHandle
     at: int
     price: Decimal = ZERO  # dollars per share that it may cost, 0 if unknown
     signal: SignalRow | None = None  # its row, until the gateway has taken the order or refused it
-    states: dict[str, OrderState | None] = field(default_factory=dict)  # oldest first
-    terms: dict[str, OrderNews] = field(default_factory=dict)  # the newest news of each
-    filled_by: dict[str, Decimal] = field(default_factory=dict)
+    states: dict[str, OrderState | None] = {}  # oldest first
+    terms: dict[str, OrderNews] = {}  # the newest news of each
+    filled_by: dict[str, Decimal] = {}
     filled: Decimal = ZERO
     value: Decimal = ZERO  # dollars paid or received for `filled`
     fees: Decimal = ZERO
-
-    def __post_init__(self) -> None:
-        self.states[self.handle.client_order_id] = None
 
     def update_handle(self) -> None:
         """Show in the handle the order of the chain that counts.
 
         That is the oldest that may still trade, while its replacement is only asked for; else the one that ended last.
         """
-        handle = self.handle
-        if len(self.states) == 1:  # an order that nothing has replaced
-            [(current, state)] = self.states.items()
-            handle.open, handle.state = state is None or not state.is_final, state
-            self._show(self.terms.get(current), self.filled - self.filled_by.get(current, ZERO))
-            return
+        handle, states = self.handle, self.states
         alive = ended = newest = ""
-        for newest, state in self.states.items():
+        for newest, state in states.items():
             if state is None or not state.is_final:
                 alive = alive or newest
             if state not in _TOOK_NO_PART:
                 ended = newest
         current = alive or ended or newest
-        handle.open, handle.state = bool(alive), self.states[current]
-        self._show(self.terms.get(current), self.filled - self.filled_by.get(current, ZERO))
-
-    def _show(self, terms: OrderNews | None, filled_before: Decimal) -> None:
+        handle.open, handle.state = bool(alive), states[current]
+        terms = self.terms.get(current)
         if terms is None:
             return
-        handle = self.handle
         handle.reason = terms.reason or handle.reason
-        handle.quantity = filled_before + terms.quantity if filled_before else terms.quantity
+        handle.quantity = terms.quantity
+        if len(states) > 1:  # what the chain filled before counts too
+            handle.quantity += self.filled - self.filled_by.get(current, ZERO)
         if terms.type is not None:
             handle.type, handle.limit_price, handle.stop_price = terms.type, terms.limit_price, terms.stop_price
             self.price = terms.limit_price or terms.stop_price or self.price
@@ -392,32 +389,37 @@ class Book:
 
         Its first news returns the row of an order that was decided here.
         """
-        tracked = self._order_of(news.client_order_id, news.chain, news.symbol, news.side, news.quantity, news.at)
-        tracked.states[news.client_order_id] = news.state
-        tracked.terms[news.client_order_id] = news
+        name = news.client_order_id
+        tracked = self._tracked.get(name)
+        if tracked is None:
+            tracked = self._order_of(name, news.chain, news.symbol, news.side, news.quantity, news.at)
+        tracked.states[name], tracked.terms[name] = news.state, news
         self._reindex(tracked)
         signal, tracked.signal = tracked.signal, None
         return signal
 
     def apply_execution(self, fill: Fill) -> TrackedOrder:
         """Add an execution to its order and return the order."""
-        whole = fill.cumulative_quantity + fill.remaining_quantity
-        tracked = self._order_of(fill.client_order_id, "", fill.symbol, fill.side, whole, fill.at)
+        name = fill.client_order_id
+        tracked = self._tracked.get(name)
+        if tracked is None:
+            whole = fill.cumulative_quantity + fill.remaining_quantity
+            tracked = self._order_of(name, "", fill.symbol, fill.side, whole, fill.at)
         tracked.filled += fill.quantity
-        tracked.filled_by[fill.client_order_id] = fill.cumulative_quantity
+        tracked.filled_by[name] = fill.cumulative_quantity
         tracked.value += fill.quantity * fill.price
         tracked.fees += fill.fee
         tracked.handle.filled = tracked.filled
         tracked.handle.average_price = tracked.value / tracked.filled
         if not fill.remaining_quantity:
-            tracked.states[fill.client_order_id] = OrderState.FILLED
+            tracked.states[name] = OrderState.FILLED
         self._reindex(tracked)
         return tracked
 
     def _order_of(
         self, client_id: str, chain: str, symbol: str, side: Side, quantity: Decimal, at: int
     ) -> TrackedOrder:
-        found = self._tracked.get(client_id) or self._tracked.get(chain)
+        found = self._tracked.get(chain)
         if found is None:
             found = TrackedOrder(OrderHandle(client_id, symbol, side, quantity, OrderType.MARKET), at)
             self._add(found)
@@ -426,6 +428,7 @@ class Book:
 
     def _add(self, tracked: TrackedOrder) -> None:
         handle = tracked.handle
+        tracked.states[handle.client_order_id] = None
         self._tracked[handle.client_order_id] = tracked
         self._open.setdefault(handle.symbol, []).append(tracked)
         self._used[handle.symbol] = self.strategy

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import CoroutineType
 from typing import Any, Protocol
 
-from liualgotrader.common.clock import HOUR, as_datetime
+from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.orders import Fill, Side
 from liualgotrader.common.plugins import one_line, source_of, where_raised
 from liualgotrader.engine.actions import BadAction, plain_text, read_action, says_reject, stored
@@ -59,7 +59,6 @@ class Caller:
         self._tickets = 0
         self._waiting: dict[int, tuple[StrategySlot, str, str]] = {}  # by ticket: slot, symbol, method
         self._now_at, self._now = -1, as_datetime(0)
-        self._hour_at, self._hour = 0, as_datetime(0)
         self.stopped: Callable[[StrategySlot], None] = lambda slot: None
 
     # --- event methods ------------------------------------------------------------------------------------
@@ -242,13 +241,7 @@ class Caller:
     def datetime_of(self, at: int) -> datetime:
         """Return the instant as user code sees it, made once per instant."""
         if at != self._now_at:
-            into_hour = at - self._hour_at
-            if not 0 <= into_hour < HOUR:
-                self._hour_at = at - at % HOUR
-                self._hour = as_datetime(self._hour_at)
-                into_hour = at - self._hour_at
-            self._now_at = at  # clocks are changed on the hour, so that within one wall time runs evenly
-            self._now = self._hour + timedelta(microseconds=into_hour // 1000)
+            self._now_at, self._now = at, as_datetime(at)
         return self._now
 
     def log(self, level: int, text: str) -> None:

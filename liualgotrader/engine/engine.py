@@ -42,7 +42,7 @@ from liualgotrader.common.session_plan import Hours, SlotPlan
 from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.engine.bar_tape import BarTape
 from liualgotrader.engine.bars import ROW, Bars, Column, Instants
-from liualgotrader.engine.book import SymbolValues
+from liualgotrader.engine.book import SymbolValues, TrackedOrder
 from liualgotrader.engine.calling import Caller, CallWatch, RunCoroutine, step_now
 from liualgotrader.engine.market_data import MarketData
 from liualgotrader.engine.ordering import Ordering, SlotOrders
@@ -101,7 +101,7 @@ class PeriodicCalls:
 
     def next(self) -> int:
         """Return the earliest tick, NEVER if there is none."""
-        return min((slot.next_tick for slot, _ in self._periods), default=NEVER)
+        return min(slot.next_tick for slot, _ in self._periods) if self._periods else NEVER
 
 
 class Engine:
@@ -468,26 +468,27 @@ class Engine:
         book = slot.book
         book.apply(fill)
         if fill.position and not book.rebuilding:
-            self._adopt(slot, fill.symbol)
+            state = self.symbols.get(fill.symbol)
+            if state is None or slot.number not in state.targets:
+                self._adopt(slot, fill.symbol)
         if not fill.client_order_id:  # a position from an earlier batch
             return
         self.fills += 1
         tracked = book.apply_execution(fill)
         if book.rebuilding or slot.stopped:
             return
-
-        def call() -> None:
-            on_fill = slot.bindings.events.get("on_fill")
-            if on_fill is not None:
-                ctx = slot.context(self.market.state(fill.symbol))
-                ctx.at = fill.at
-                self._caller.act(slot, on_fill, ctx, fill)
-            self._caller.filled(slot, fill, tracked)
-
         if slot.ticket:
-            slot.queued.append(call)
+            slot.queued.append(lambda: self._tell_fill(slot, fill, tracked))
         else:
-            call()
+            self._tell_fill(slot, fill, tracked)
+
+    def _tell_fill(self, slot: StrategySlot, fill: Fill, tracked: TrackedOrder) -> None:
+        on_fill = slot.bindings.events.get("on_fill")
+        if on_fill is not None:
+            ctx = slot.context(self.market.state(fill.symbol))
+            ctx.at = fill.at
+            self._caller.act(slot, on_fill, ctx, fill)
+        self._caller.filled(slot, fill, tracked)
 
     def _on_caught_up(self, news: CaughtUp) -> None:
         slot = self.slots.get(news.slot)

@@ -19,7 +19,7 @@ from liualgotrader.common.order_id import client_order_id
 from liualgotrader.common.recording import Recording
 from liualgotrader.common.rows import SignalRow
 from liualgotrader.common.tradeplan import Limits, Timings
-from liualgotrader.engine.actions import described, plain_text, storable
+from liualgotrader.engine.actions import TIMES_IN_FORCE, described, plain_text, storable
 from liualgotrader.engine.book import Book
 from liualgotrader.engine.outputs import LogLine, Output
 from liualgotrader.engine.slot import SHADOW, SIZE, StrategySlot, SymbolState
@@ -76,7 +76,7 @@ class Ordering:
         book, notes, number = slot.book, slot.book.notes, slot.next_number
         slot.next_number += 1
         client_id = client_order_id(self._batch_id, slot.number, number)
-        stop, target = notes.planned(symbol, "stop_prices"), notes.planned(symbol, "target_prices")
+        stop, target = notes.plan_of(symbol)
         held = book.quantity(symbol)
         toward_flat = held > 0 if wanted.side is orders.Side.SELL else held < 0
         reduces = toward_flat and wanted.quantity <= abs(held)
@@ -85,6 +85,7 @@ class Ordering:
             limit = to_tick(limit, ROUND_FLOOR if wanted.side is orders.Side.BUY else ROUND_CEILING)
         state = self._symbols.get(symbol)
         reference = state.reference(wanted.side) if state is not None else None
+        word: object = wanted.time_in_force
         indicators = wanted.indicators if wanted.indicators is not None else notes.indicators(symbol, wanted.side)
         intent = orders.OrderIntent(
             client_order_id=client_id,
@@ -98,7 +99,7 @@ class Ordering:
             valid_until=self.machine + (self._exit_valid if reduces else self._entry_valid),
             limit_price=limit,
             stop_price=None if wanted.stop is None else to_tick(wanted.stop),
-            time_in_force="day" if wanted.time_in_force == "day" else plain_text(wanted.time_in_force),
+            time_in_force=word if type(word) is str and word in TIMES_IN_FORCE else plain_text(word),
             take_profit=None if wanted.take_profit is None else to_tick(wanted.take_profit),
             stop_loss=None if wanted.stop_loss is None else to_tick(wanted.stop_loss),
             cancel_after=max(-_LONGEST_LIFE, min(_LONGEST_LIFE, wanted.cancel_after)),
@@ -106,7 +107,7 @@ class Ordering:
             reference_at=reference[1] if reference else 0,
             planned_stop=stop,
             planned_target=target,
-            indicators=_kept(indicators, wanted.side),
+            indicators=_kept(indicators, wanted.side) if indicators or type(indicators) is not dict else {},
             reason=_reason(wanted.reason),
         )
         if not (held or book.in_flight(symbol)):
@@ -154,7 +155,7 @@ class Ordering:
         book, notes = slot.book, slot.book.notes
         for symbol in sorted(notes.moved):
             if book.quantity(symbol) or book.in_flight(symbol):
-                stop, target = notes.planned(symbol, "stop_prices"), notes.planned(symbol, "target_prices")
+                stop, target = notes.plan_of(symbol)
                 protect = orders.Protect(slot.number, symbol, self.now, stop, target)
                 notes.sent(protect)
                 self.out.append(protect)
@@ -271,8 +272,6 @@ def _reason(given: object) -> str:
 
 def _kept(indicators: object, side: orders.Side) -> dict[str, Any]:
     """Return a strategy's indicators as an intent can carry them; anything but a mapping stands under the order's side."""
-    if type(indicators) is dict and not indicators:
-        return {}
     kept = storable(indicators)
     found = kept if isinstance(kept, dict) else {side.value: kept}
     size = len(msgspec.msgpack.encode(found))

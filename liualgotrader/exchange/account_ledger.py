@@ -173,11 +173,8 @@ class Reservations:
 
     def put(self, order_id: str, reservation: Reservation | None) -> None:
         """Replace what an order reserves; None for nothing."""
-        before = self._of.get(order_id)
-        if before == reservation:
-            return
+        before = self._of.pop(order_id, None)
         if before is not None:
-            del self._of[order_id]
             self._add(before, -1)
         if reservation is not None:
             self._of[order_id] = reservation

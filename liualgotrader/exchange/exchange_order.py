@@ -34,7 +34,7 @@ LEGAL: dict[str, frozenset[str]] = {
 }
 
 
-class ExchangeOrder(msgspec.Struct, kw_only=True, eq=False, gc=False):
+class ExchangeOrder(msgspec.Struct, eq=False, gc=False):
     """Prices in 1e-6 dollars, quantities in 1e-9 shares, values in 1e-15 dollars, instants ns UTC."""
 
     id: str
@@ -42,6 +42,10 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, eq=False, gc=False):
     client_order_id: str
     symbol: str
     sign: int  # +1 buys, -1 sells
+    created_at: int
+    submitted_at: int
+    updated_at: int
+    arrives_at: int
     type: str = "limit"
     time_in_force: str = "day"
     order_class: str = "simple"
@@ -56,10 +60,6 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, eq=False, gc=False):
     divisible: bool = False  # a whole quantity, too, trades in parts
     opening: bool = False  # opens or adds to a position; else it reduces one
     status: str = "pending_new"
-    created_at: int
-    submitted_at: int
-    updated_at: int
-    arrives_at: int
     arrived: bool = False
     working_at: int = 0
     collar: int | None = None  # limit that an elected buy stop gets

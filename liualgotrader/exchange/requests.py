@@ -30,7 +30,8 @@ class RequestHandler:
 
     def submit(self, account: TradedAccount, request: OrderRequest) -> ExchangeOrder:
         """Return the new order (the entry, or the target of an oco). Raises `Refusal`."""
-        self._check_unique(account, request.client_order_id)
+        if request.client_order_id in account.ledger.client_ids:
+            raise _taken()
         terms = read(request, self._venue.assets.get(request.symbol), self._venue.rules)
         admission = self._checks.admit(account, terms)
         order = self._order(account, terms, admission, request.client_order_id)
@@ -59,54 +60,51 @@ class RequestHandler:
             self._timeline.arrive(order)
         return order
 
-    def _check_unique(self, account: TradedAccount, client_order_id: str | None) -> None:
-        if client_order_id is not None and client_order_id in account.ledger.client_ids:
-            raise Refusal.malformed("client_order_id must be unique")
-
     def _order(
         self, account: TradedAccount, terms: OrderTerms, admission: Admission, client_order_id: str | None
     ) -> ExchangeOrder:
-        venue = self._venue
-        return self._new(
+        order = self._new(
             account,
             terms.symbol,
             terms.sign,
             client_order_id,
-            type=terms.type,
-            time_in_force=terms.time_in_force,
-            order_class=terms.order_class,
-            role=_ROLES.get(terms.order_class, "entry"),
-            quantity=terms.quantity,
-            notional=terms.notional,
-            limit=terms.target_limit if terms.order_class == "oco" else terms.limit,
-            stop=terms.stop,
-            trail=terms.trail,
-            trail_percent=terms.trail_percent,
-            extended=terms.extended,
-            opening=admission.opening,
-            check_price=admission.check_price,
-            collar=admission.collar,
-            arrives_at=venue.now + venue.rules.latency_ns,
+            self._venue.now + self._venue.rules.latency_ns,
+            terms.type,
+            terms.time_in_force,
+            terms.order_class,
+            _ROLES.get(terms.order_class, "entry"),
+            terms.quantity,
+            terms.notional,
+            terms.target_limit if terms.order_class == "oco" else terms.limit,
+            terms.stop,
+            terms.trail,
+            terms.trail_percent,
+            terms.extended,
+            admission.opening,
         )
+        order.check_price, order.collar = admission.check_price, admission.collar
+        return order
 
     def _new(
-        self, account: TradedAccount, symbol: str, sign: int, client_order_id: str | None, **more: Any
+        self, account: TradedAccount, symbol: str, sign: int, client_order_id: str | None, arrives_at: int, *terms: Any
     ) -> ExchangeOrder:
         venue, ledger = self._venue, account.ledger
+        now = venue.now
         if client_order_id is None:
             ledger.generated += 1
             client_order_id = venue.new_id("client", ledger.account_id, ledger.generated)
         order = ExchangeOrder(
-            id=venue.new_id("order", ledger.account_id, client_order_id),
-            account_id=ledger.account_id,
-            client_order_id=client_order_id,
-            symbol=symbol,
-            sign=sign,
-            created_at=venue.now,
-            submitted_at=venue.now,
-            updated_at=venue.now,
+            venue.new_id("order", ledger.account_id, client_order_id),
+            ledger.account_id,
+            client_order_id,
+            symbol,
+            sign,
+            now,
+            now,
+            now,
+            arrives_at,
+            *terms,
             divisible=venue.rules.divisible,
-            **more,
         )
         venue.orders[order.id] = order
         account.open[order.id] = order
@@ -124,17 +122,17 @@ class RequestHandler:
             parent.symbol,
             sign,
             client_id,
-            type="limit" if stop is None else "stop" if limit is None else "stop_limit",
-            time_in_force=parent.time_in_force,
-            order_class=parent.order_class,
-            role=role,
-            quantity=parent.quantity,
-            limit=limit,
-            stop=stop,
-            status="held",
-            parent_id=parent.id,
-            arrives_at=parent.arrives_at,
+            parent.arrives_at,
+            "limit" if stop is None else "stop" if limit is None else "stop_limit",
+            parent.time_in_force,
+            parent.order_class,
+            role,
+            parent.quantity,
+            None,
+            limit,
+            stop,
         )
+        order.status, order.parent_id = "held", parent.id
         if order.time_in_force == "gtc":
             self._schedule_gtc(order)
         order.collar = collar_of(order)
@@ -153,7 +151,8 @@ class RequestHandler:
         """Return the order that is to replace the old one. Raises `Refusal`."""
         venue = self._venue
         self._check_replaceable(old, changes)
-        self._check_unique(account, changes.client_order_id)
+        if changes.client_order_id in account.ledger.client_ids:
+            raise _taken()
         total = old.quantity if changes.quantity is None else int(changes.quantity.scaleb(9))
         terms = self._changed(old, changes, (total or 0) - old.filled)
         admission = self._checks.admit(account, terms, instead_of=old)
@@ -268,6 +267,10 @@ class RequestHandler:
                 status = refusal.status
             results.append(CancelResult(order.id, status))
         return results
+
+
+def _taken() -> Refusal:
+    return Refusal.malformed("client_order_id must be unique")
 
 
 def _price(before: int | None, after: Decimal | None, name: str) -> int | None:

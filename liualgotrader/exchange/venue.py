@@ -35,6 +35,7 @@ from liualgotrader.exchange.rules import ExchangeSession, Phase, Rules
 Listener = Callable[[str, ExchangeOrder, Execution | None], None]
 """Hears of an event of an order, at once and in place of an `Update`; the order is the exchange's own."""
 
+_VARIANTS = {digit: "89ab"[number & 3] for number, digit in enumerate("0123456789abcdef")}
 _NAMESPACE = uuid.UUID("6b0f3f3e-6d0a-5a53-9f3c-0e5d4b1f7a10").bytes
 
 
@@ -129,17 +130,10 @@ class ExchangeVenue:
 
     def forget_if_idle(self, market: MarketBook) -> None:
         """Watch a symbol no more if nothing in its market needs the next event: no order, and nothing taken of the quote."""
-        if (
-            not (
-                market.book[1]
-                or market.book[-1]
-                or market.stops
-                or market.auctions
-                or market.taken[0]
-                or market.taken[1]
-            )
-            and self.markets.pop(market.symbol, None) is not None
-        ):
+        book, taken = market.book, market.taken
+        if book[1] or book[-1] or market.stops or market.auctions or taken[0] or taken[1]:
+            return
+        if self.markets.pop(market.symbol, None) is not None:
             self.idle[market.symbol] = market
 
     def current_price(self, symbol: str) -> int | None:
@@ -250,8 +244,8 @@ class ExchangeVenue:
         name = self._id_prefix.copy()
         name.update(":".join(map(str, parts)).encode())
         digest = name.hexdigest()
-        variant = "89ab"[int(digest[16], 16) & 3]  # the text of uuid.uuid5, in fewer steps
-        return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+        # The text of uuid.uuid5, in fewer steps.
+        return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANTS[digest[16]]}{digest[17:20]}-{digest[20:32]}"
 
     # --- views and the log
 

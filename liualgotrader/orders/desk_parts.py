@@ -12,7 +12,7 @@ from typing import Any
 from liualgotrader.common.clock import NEVER
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import BrokerAccount, BrokerActivity, News, SlotNews
-from liualgotrader.common.rows import OrderRow, Row
+from liualgotrader.common.rows import Row
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.orders.desk_messages import Cancel, Decision, Missing, Tell, Warn, Write
 
@@ -93,14 +93,10 @@ class DeskSlot:
     stopped: str = ""
     news: list[SlotNews] = field(default_factory=list)  # from number `first_news` on
     first_news: int = 1
+    next_news: int = 1  # the number of its next item of news
     next_number: int = 1  # the lowest n that no order of it has used
     desk_orders: int = 0
     rejections: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  # -> (times, since)
-
-    @property
-    def next_news(self) -> int:
-        """The number of its next item of news."""
-        return self.first_news + len(self.news)
 
 
 class Slots(dict[int, DeskSlot]):
@@ -121,20 +117,15 @@ class Outputs(list[Decision]):
         """Say something to a person."""
         self.append(Warn(level, text))
 
-    def write(self, *rows: Row) -> None:
-        """Number rows for the database."""
-        for row in rows:
-            self.rows += 1
-            self.append(Write(self.rows, row))
-
-    def write_order(self, order: Any, make: Callable[[Any], OrderRow]) -> None:
-        """Number an order's row, made now or, with `orders_later`, when it is asked for."""
+    def write(self, row: Row) -> None:
+        """Number a row for the database."""
         self.rows += 1
-        self.append(Write(self.rows, order, make) if self.orders_later else Write(self.rows, make(order)))
+        self.append(Write(self.rows, row))
 
     def tell(self, slot: DeskSlot, news: SlotNews) -> None:
         """Store and send a slot's next item of news, whose number is `slot.next_news`."""
         slot.news.append(news)
+        slot.next_news += 1
         self.append(Tell(slot.number, news))
 
     def tell_again(self, slot: int, news: News) -> None:

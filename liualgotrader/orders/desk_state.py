@@ -27,7 +27,7 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import ForeignRow, OrderEventRow, OrderRow, PlanRow
 from liualgotrader.orders.desk_books import Day, Orders, Position, Positions
-from liualgotrader.orders.desk_messages import Announce, Begin, DeskTerms, LookUp, Reconcile, Send
+from liualgotrader.orders.desk_messages import Announce, Begin, DeskTerms, LookUp, Reconcile, Send, Write
 from liualgotrader.orders.desk_parts import Alarms, BrokerView, Closings, DeskSlot, Due, Outputs, Quarantine, Slots
 from liualgotrader.orders.order import DeskOrder, OrderStep, Origin, after, trade_row
 
@@ -135,7 +135,7 @@ class DeskState:
 
     # --- orders ------------------------------------------------------------------------------------
 
-    def enter(self, order: DeskOrder, details: Mapping[str, Any]) -> None:
+    def enter(self, order: DeskOrder, details: dict[str, Any]) -> None:
         """Take an approved or adopted order in: its row, its first event and the news that it is written down."""
         self.orders.add(order)
         self.note(order, "adopted" if order.origin is Origin.ADOPTED else "approved", details)
@@ -191,16 +191,21 @@ class DeskState:
             order.asked_for = True
             self.outputs.append(LookUp(order.client_order_id, order.symbol))
 
-    def note(self, order: DeskOrder, event: str, details: Mapping[str, Any], at: int = 0) -> None:
+    def note(self, order: DeskOrder, event: str, details: dict[str, Any], at: int = 0) -> None:
         """Store something that happened to an order, and its newest row."""
         order.events += 1
-        self.outputs.write(OrderEventRow(order.client_order_id, order.events, event, at or self.now, dict(details)))
+        outputs = self.outputs
+        outputs.rows += 1
+        row = OrderEventRow(order.client_order_id, order.events, event, at or self.now, details)
+        outputs.append(Write(outputs.rows, row))
         self.write(order)
 
     def write(self, order: DeskOrder) -> None:
-        """Store an order's newest row."""
+        """Store an order's newest row, made now or, with `orders_later`, when it is asked for."""
         order.stored_filled = order.filled
-        self.outputs.write_order(order, self._make_row)
+        outputs, make = self.outputs, self._make_row
+        outputs.rows += 1
+        outputs.append(Write(outputs.rows, order, make) if outputs.orders_later else Write(outputs.rows, make(order)))
 
     def resize(self, order: DeskOrder, quantity: Decimal) -> None:
         """Take another quantity of an order from the broker; store and tell it if the order works."""

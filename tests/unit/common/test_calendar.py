@@ -148,3 +148,11 @@ def test_a_clock_change_between_two_sessions_makes_the_night_an_hour_shorter() -
     assert as_utc(friday.opens_at).hour == 14
     assert as_utc(monday.opens_at).hour == 13
     assert (monday.opens_at - friday.opens_at) // HOUR == 71
+
+
+def test_the_hour_that_comes_twice_in_autumn_is_told_apart() -> None:
+    first = instant(datetime(2024, 11, 3, 5, 30, tzinfo=UTC))
+    assert [as_datetime(at).isoformat() for at in (first, first + HOUR)] == [
+        "2024-11-03T01:30:00-04:00",
+        "2024-11-03T01:30:00-05:00",
+    ]
