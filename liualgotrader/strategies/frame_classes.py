@@ -41,9 +41,16 @@ class FrameSource:
         starts = seen.opened_at()
         if self._starts is None or not np.array_equal(self._starts, starts):
             self._starts = starts.copy()
-            index = pd.DatetimeIndex(self._starts, tz="UTC", name="timestamp")
-            self._index = index.tz_convert("America/New_York")
+            self._index = index_of(self._starts)
         return self._index
+
+
+_NEW_YORK = pd.DatetimeTZDtype("ns", "America/New_York")
+
+
+def index_of(starts: npt.NDArray[np.int64]) -> Any:
+    """Return instants, ns UTC, as a New York time index that shares their memory."""
+    return pd.DatetimeIndex(starts, dtype=_NEW_YORK, name="timestamp", copy=False)
 
 
 class FilledOnDemand:
@@ -112,6 +119,11 @@ class LazySeries(PlacedSeries):
     @property
     def values(self) -> Any:
         return self.__dict__["_values_seen"] if "_mgr" not in self.__dict__ else super().values
+
+    def to_numpy(self, dtype: Any = None, copy: bool = False, *na_value: Any, **more: Any) -> Any:
+        if dtype is None and not (copy or na_value or more or "_mgr" in self.__dict__):
+            return self.__dict__["_values_seen"]
+        return super().to_numpy(dtype, copy, *na_value, **more)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return np.array(self.values, dtype=dtype, copy=copy)

@@ -147,8 +147,8 @@ def run_backtest(
     folder or an invented market) or "day" (the default, unless a frame says otherwise). `asset` is "equity" or "crypto".
     With `detail`, "second" or "tick", what passes inside a bar while an order works is taken from such data.
 
-    `options` are those of `backtester from`: strategies, scanners, fresh_daily, benchmark, cash, fee_per_share, buy_fee_percentage,
-    sell_fee_percentage, fills, fees, seed, home, dsn. Rows are stored only with `database`.
+    `options` are those of `backtester from`: strategies, scanners, fresh_daily, benchmark, cash, fee_per_share, slippage_bps,
+    buy_fee_percentage, sell_fee_percentage, fills, fees, seed, home, dsn. Rows are stored only with `database`.
 
     Raises:
         LiuError: in one sentence, if nothing can be played.
@@ -192,7 +192,8 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "scanners": tuple,
     "benchmark": str.upper,
     **dict.fromkeys(
-        ("cash", "fee_per_share", "buy_fee_percentage", "sell_fee_percentage"), lambda value: Decimal(str(value))
+        ("cash", "fee_per_share", "slippage_bps", "buy_fee_percentage", "sell_fee_percentage"),
+        lambda value: Decimal(str(value)),
     ),
 }
 

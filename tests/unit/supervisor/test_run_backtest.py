@@ -67,6 +67,12 @@ def test_a_strategys_class_runs_and_its_frames_are_those_of_the_summary() -> Non
     assert f"{equity.iloc[-1]:,.2f} $" in repr(result)
 
 
+def test_slippage_makes_every_market_order_trade_that_much_worse() -> None:
+    fair, slipped = stepped().fills, stepped(slippage_bps=50).fills
+    worse = np.where(fair["operation"] == "buy", 1.005, 0.995)
+    assert slipped["price"].to_numpy() == pytest.approx((fair["price"] * worse).to_numpy(), abs=1e-6)
+
+
 def frame() -> pd.DataFrame:
     """Five sessions of daily bars: opens of 100, 101, … and closes half a dollar higher."""
     opening = 100.0 + np.arange(5)
