@@ -1,7 +1,8 @@
 """`python -m benchmarks.backtest`: the common workload through the backtester, in bars of a bare loop run in turn with it.
 
 One bar of the bare loop is a `Struct` made from the columns, a call of the strategy with both averages kept up to date,
-and a broker that fills at the next open. Every run's result is compared with the known one.
+and a broker that fills at the next open. Every run's result is compared with the known one; one that differs ends the
+command with a sentence. Times are of the CPU but where a name says otherwise.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -28,14 +33,17 @@ from benchmarks.machine import load_average, machine, versions
 from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
 from liualgotrader.backtest.runner import Backtest
 from liualgotrader.backtest.tick_runner import TickBacktest
-from liualgotrader.common.calendar import TradingSession
+from liualgotrader.common.calendar import TradingSession, sessions
+from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.events import Quote, TradeTick
 from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.rows import TradeRow
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import EVENT_KINDS, Limits, Timings
+from liualgotrader.data.market_store import MarketStore, complete_days
 from liualgotrader.exchange.fees import PerShareCommission
 from liualgotrader.exchange.rules import Rules
+from liualgotrader.postgres.embedded_server import EmbeddedServer
 from liualgotrader.strategies.base import Strategy, StrategyType
 from liualgotrader.tapes.base import ColumnTape
 from liualgotrader.tapes.generated import GeneratedTape
@@ -182,6 +190,17 @@ class WatchingTicks(Strategy):
         self.spreads += quote.ask - quote.bid
 
 
+class AllAtOnce(Strategy):
+    """The original's method for all symbols together, which does nothing."""
+
+    strategy_type = StrategyType.SWING
+
+    async def run_all(self, *told: Any, **named: Any) -> dict[str, Any]:
+        """Count the call."""
+        self.calls = getattr(self, "calls", 0) + 1
+        return {}
+
+
 def readme_crossing() -> type[Strategy]:
     """Return the strategy `Crossing` as README prints it."""
     text = (Path(__file__).parents[1] / "README.md").read_text()
@@ -243,21 +262,23 @@ def ticks_ns(tape: ColumnTape, kind: type[Strategy] = WatchingTicks) -> float:
 
 
 def played(
-    kind: type[Strategy], bars: Mapping[str, BarColumns], days: Sequence[TradingSession]
+    kind: type[Strategy] | Strategy, bars: Mapping[str, BarColumns], days: Sequence[TradingSession], **timings: Any
 ) -> tuple[float, RunRecord]:
     """Return what a run costs, ns of CPU a bar, and its record."""
-    strategy = kind("Benchmark", batch_id=BATCH)
+    strategy = kind if isinstance(kind, Strategy) else kind("Benchmark", batch_id=BATCH)
     asyncio.run(strategy.create())
+    runs_all = isinstance(strategy, AllAtOnce)
     terms = BacktestTerms(
         batch_id=BATCH,
         sessions=tuple(days),
         cash=Decimal(10**7),
         limits=NO_LIMITS,
-        timings=Timings(order_lifetime_seconds=1e7),
+        timings=Timings(order_lifetime_seconds=1e7, **timings),
         rules=Rules(fees=FEES),
     )
     began = time.process_time_ns()
-    record = Backtest(terms, bars).run({SlotPlan(1, "Benchmark", 0, 1, day_trade=False): strategy})
+    slot = SlotPlan(1, "Benchmark", 0, 1, run_all=runs_all, day_trade=False)
+    record = Backtest(terms, bars).run({slot: strategy})
     return (time.process_time_ns() - began) / record.bars, record
 
 
@@ -301,13 +322,25 @@ def main() -> None:
     found: dict[str, Any] = {}
     few = workload.whole_sessions(options.days)
     for name, symbols, kind, days in (
+
+
+Found = dict[str, Any]
+FEW_DAYS = 25
+
+
+def with_bars_alone(repeats: int) -> Found:
+    """Measure runs without orders, in units a bar."""
+    found: Found = {}
+    few = workload.whole_sessions(FEW_DAYS)
+    cases: Sequence[tuple[str, int, type[Strategy], list[TradingSession]]] = (
         ("on_bar_10_symbols", 10, Watching, few),
-        ("on_bar_1_symbol", 1, Watching, workload.whole_sessions(10 * options.days)),
+        ("on_bar_1_symbol", 1, Watching, workload.whole_sessions(10 * FEW_DAYS)),
         ("on_bar_that_records", 10, Recording, few),
         ("readme_crossing", 10, readme_crossing(), few[:5]),
         ("run_untouched", 10, Untouched, few[:5]),
         ("run_last_close", 10, LastClose, few[:5]),
-    ):
+    )
+    for name, symbols, kind, days in cases:
         bars = workload.bars(symbols, days)
         found[name] = in_units(options.repeats, partial(bare_ns, bars), partial(cost_ns, kind, bars, days))
     tape = GeneratedTape(TICK_DAY, symbols=10, events_limit=options.ticks)
@@ -315,27 +348,184 @@ def main() -> None:
     found["ticks"] = in_units(options.repeats, partial(bare_ticks_ns, tape), partial(ticks_ns, tape))
     found["ticks"]["of_the_bare_tick_loop"] = round(1 / found["ticks"]["units"], 3)
     for size in options.sizes:
+
+
+        found[name] = in_units(repeats, partial(bare_ns, bars), partial(cost_ns, kind, bars, days))
+    return found
+
+
+def flatness(repeats: int) -> Found:
+    """Measure whether a bar costs the same in long runs and among many symbols."""
+    few = workload.bars(10, workload.whole_sessions(FEW_DAYS))
+    found: Found = {}
+    for days in (26, 256, 2_564):  # about 10^5, 10^6 and 10^7 bars
+        on = workload.whole_sessions(days)
+        bars = {symbol: repeated(columns, on) for symbol, columns in few.items()}
+        found[f"{10 * days * 390}_bars"] = in_units(
+            repeats, partial(bare_ns, few), partial(cost_ns, Watching, bars, on)
+        )
+    for symbols in (1, 10, 100):
+        on = workload.whole_sessions(250 // symbols)
+        bars = workload.bars(symbols, on)
+        name = f"{symbols}_symbols"
+        found[name] = in_units(repeats, partial(bare_ns, few), partial(cost_ns, Watching, bars, on))
+    return found
+
+
+def repeated(columns: BarColumns, days: Sequence[TradingSession]) -> BarColumns:
+    """Return the same prices again and again, on so many days."""
+    opened = np.concatenate([np.arange(day.opens_at, day.closes_at, MINUTE, dtype=np.int64) for day in days])
+    names = ("open", "high", "low", "close", "volume", "average", "count")
+    again = (np.resize(getattr(columns, name), len(opened)) for name in names)
+    return BarColumns(columns.symbol, opened, opened + MINUTE, *again)
+
+
+def all_at_once(repeats: int) -> Found:
+    """Measure a call of `run_all` with 100 symbols: what a run with one each minute costs above one with a single call."""
+    days = workload.whole_sessions(2)
+    bars = workload.bars(100, days)
+    units = []
+    for _ in range(repeats):
+        strategy, unit = AllAtOnce("Benchmark", batch_id=BATCH), bare_ns(bars)
+        often, record = played(strategy, bars, days, run_all_seconds=60)
+        alone, _ = played(AllAtOnce, bars, days, run_all_seconds=1e7)
+        units.append((often - alone) * record.bars / (strategy.calls - len(days)) / unit)
+    return {"run_all_100_symbols": {"units_a_call": round(statistics.median(units), 1), "calls": strategy.calls}}
+
+
+def with_orders(repeats: int, sizes: Sequence[str]) -> Found:
+    """Measure the whole of the workload, and what an order costs above a run that watches the same bars."""
+    found: Found = {}
+    for size in sizes:
         symbols, length = workload.SIZES[size]
         days = workload.whole_sessions(length)
         bars = workload.bars(symbols, days)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        pairs = []
-        for _ in range(options.repeats):
-            unit = bare_ns(bars)
+        taken = []
+        for _ in range(repeats):
+            unit, alone = bare_ns(bars), cost_ns(Watching, bars, days)
             cost, record = played(workload.CrossingOnBar, bars, days)
-            pairs.append((unit, cost))
-            came_to = result(record, bars)
-            if size in workload.EXPECTED and came_to != workload.EXPECTED[size]:
-                raise SystemExit(f"{size} came to {came_to}, not {workload.EXPECTED[size]}")
-        alone = found["on_bar_10_symbols" if symbols > 1 else "on_bar_1_symbol"]["units"]
-        units = statistics.median(cost / unit for unit, cost in pairs)
+            taken.append((cost / unit, (cost - alone) / unit * record.bars))
+            came_to = checked(size, record, bars)
+        units, orders = (statistics.median(column) for column in zip(*taken, strict=True))
         found[f"whole_{size}"] = {
             "units": round(units, 2),
             "of_the_bare_loop": round(1 / units, 4),
-            "order_units": round((units - alone) * record.bars / came_to[0], 1),
+            "order_units": round(orders / came_to[0], 1),
             "result": came_to,
-            "peak_growth_mb": round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024),
         }
+    return found
+
+
+def oracle(sizes: Sequence[str]) -> Found:
+    """Compare the workload written as columns, and (c) written as the original's `run`, with the known result."""
+    found: Found = {}
+    runs: list[tuple[str, str, type[Strategy]]] = [("arrays", size, workload.CrossingArrays) for size in sizes]
+    runs.append(("run", "c", workload.CrossingRun))
+    for name, size, kind in runs:
+        symbols, length = workload.SIZES[size]
+        days = workload.whole_sessions(length)
+        bars = workload.bars(symbols, days)
+        unit = bare_ns(bars)
+        cost, record = played(kind, bars, days)
+        came_to = checked(size, record, bars)
+        seconds = round(cost * record.bars / 1e9, 1)
+        found[f"oracle_{name}_{size}"] = {"units": round(cost / unit, 2), "seconds": seconds, "result": came_to}
+    return found
+
+
+def checked(size: str, record: RunRecord, bars: Mapping[str, BarColumns]) -> tuple[int, int, int, float]:
+    """Return what a run of the workload came to; another result than the known one ends the command."""
+    came_to = result(record, bars)
+    if came_to != workload.EXPECTED.get(size, came_to):
+        raise SystemExit(f"{size} came to {came_to}, not {workload.EXPECTED[size]}")
+    return came_to
+
+
+def peak_memory(size: str) -> Found:
+    """Measure the memory of a run of the workload, bars included, in a process of its own."""
+    command = [sys.executable, "-m", __spec__.name, "--peak-of", size]
+    return {f"peak_memory_{size}": json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)}
+
+
+def own_peak(size: str) -> Found:
+    """Return the peak memory of this process before a run of the workload and after it, MB."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    symbols, length = workload.SIZES[size]
+    days = workload.whole_sessions(length)
+    bars = workload.bars(symbols, days)
+    _, record = played(workload.CrossingOnBar, bars, days)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    figures = {"libraries_mb": before / 1024, "above_them_mb": (peak - before) / 1024}
+    return {**{name: round(figure) for name, figure in figures.items()}, "result": checked(size, record, bars)}
+
+
+def whole_command(repeats: int) -> Found:
+    """Measure `backtester from` on (a), rows stored in a warm database, beside the import of two libraries."""
+    whole = workload.whole_sessions(workload.SIZES["a"][1])
+    days = sessions(whole[0].day, whole[-1].day)  # the half days too: the store is to have all
+    with tempfile.TemporaryDirectory(prefix="liu-b-") as folder, EmbeddedServer.start(Path(folder) / "pg") as server:
+        server.ensure_database("backtests")
+        home = Path(folder) / "home"
+        market = MarketStore(home / "market")
+        for columns in [repeated(columns, days) for columns in workload.bars(1, whole).values()]:
+            market.write(columns.symbol, MINUTE, columns, complete_days(columns), "benchmark")
+        plan = Path(folder) / "tradeplan.toml"
+        limits = "\n".join(f"{name} = {value}" for name, value in msgspec.structs.asdict(NO_LIMITS).items())
+        plan.write_text(f'[limits]\n{limits}\n[strategies.CrossingOnBar]\nfilename = "{workload.__file__}"\n')
+        command = [str(Path(sys.executable).with_name("backtester")), "from", days[0].day.isoformat()]
+        command += ["--to", days[-1].day.isoformat(), "--scale", "minute", "--tradeplan", str(plan), "--json"]
+        command += ["--cash", "10000000", "--fee-per-share", str(workload.FEE), "--home", str(home)]
+        command += ["--dsn", server.dsn("backtests")]
+        libraries = [sys.executable, "-c", "import numpy, pyarrow"]
+        taken(command)  # which makes the tables
+        pairs = [(taken(libraries), taken(command)) for _ in range(repeats)]
+    return {
+        "command_a": {
+            "wall_of_the_imports": round(statistics.median(c[0] / i[0] for i, c in pairs), 2),
+            "cpu_of_the_imports": round(statistics.median(c[1] / i[1] for i, c in pairs), 2),
+            "wall_seconds": round(statistics.median(c[0] for _, c in pairs), 2),
+            "cpu_seconds": round(statistics.median(c[1] for _, c in pairs), 2),
+            "imports_cpu_seconds": round(statistics.median(i[1] for i, _ in pairs), 2),
+        }
+    }
+
+
+def taken(command: Sequence[str]) -> tuple[float, float]:
+    """Return what a program takes by the wall clock and of the CPU, seconds."""
+    began = time.perf_counter()
+    program = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(program.pid, 0)
+    program.returncode = os.waitstatus_to_exitcode(status)
+    if program.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with status {program.returncode}")
+    return time.perf_counter() - began, used.ru_utime + used.ru_stime
+
+
+def main() -> None:
+    """Measure, and print the JSON document."""
+    parts = ("bars", "flat", "run_all", "orders", "oracle", "memory", "command")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", default=parts, choices=parts, help="these parts (default all)")
+    parser.add_argument("--sizes", nargs="+", default=["a", "b", "c"], choices=list(workload.SIZES))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--peak-of", choices=list(workload.SIZES), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak_of:
+        print(json.dumps(own_peak(options.peak_of)))
+        return
+    measures: dict[str, Callable[[], Found]] = {
+        "bars": partial(with_bars_alone, options.repeats),
+        "flat": partial(flatness, options.repeats),
+        "run_all": partial(all_at_once, options.repeats),
+        "orders": partial(with_orders, options.repeats, options.sizes),
+        "oracle": partial(oracle, options.sizes),
+        "memory": partial(peak_memory, "b"),
+        "command": partial(whole_command, options.repeats),
+    }
+    found: Found = {}
+    for part in options.only:
+        print(f"{part} ...", file=sys.stderr)
+        found |= measures[part]()
     document = {
         "benchmark": "backtest",
         "machine": machine(),

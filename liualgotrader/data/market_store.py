@@ -168,7 +168,7 @@ class MarketStore:
             batch.validate()
             note = msgspec.json.decode(batch.schema.metadata[_NOTE], type=_Note)
             names = [name for name in _KINDS[kind].__slots__ if name != "symbol"]
-            arrays = [np.asarray(batch.column(name).to_numpy(zero_copy_only=True)) for name in names]
+            arrays = [np.from_dlpack(batch.column(name)) for name in names]
             if any(array.dtype != _dtype(name) for name, array in zip(names, arrays, strict=True)):
                 raise ValueError("its columns are of another kind")
         except FileNotFoundError:
