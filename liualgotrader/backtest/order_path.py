@@ -99,8 +99,7 @@ class OrderPath:
         self.desk = Desk(orders_later=True)
         self.exchange = make_exchange(listener=self.hear)
         self.now = now
-        self._newest: dict[str, Write] = {}  # of each order that something has happened to in this session
-        self._orders: dict[str, Row] = {}  # those of the sessions before
+        self._orders: dict[str, Row] = {}
         self._updates: deque[BrokerUpdate] = deque()  # of the exchange, that the desk has not heard
         self._cash = self._reported = record.first_equity  # dollars; and the equity that desk and strategies know
         self._stirred = True  # something has been asked or told since the account was reported
@@ -202,14 +201,12 @@ class OrderPath:
     def _decide(self, inputs: list[Input]) -> list[News]:
         """Let the desk decide on inputs and on what the exchange answers to it, and return its news."""
         news, record = list[News](), self._record
+        rows = record.rows
         for one in inputs:
             for decision in self.desk.decide(one, self.now, 0):
                 kind = type(decision)
-                if isinstance(decision, Write):
-                    if decision.make is None:
-                        record.rows.append(decision.subject)
-                    else:
-                        self._newest[decision.subject.client_order_id] = decision
+                if kind is Write:
+                    rows.append(decision.row)  # type: ignore[union-attr]
                 elif kind is Tell or kind is Announce:
                     news.append(decision.news)  # type: ignore[union-attr]
                 elif isinstance(decision, Warn):
@@ -316,8 +313,7 @@ class OrderPath:
 
     def order_rows(self) -> Collection[Row]:
         """Return the newest row of each order; they are made once a session, at its end."""
-        self._orders |= {name: newest.row for name, newest in self._newest.items()}
-        self._newest.clear()
+        self._orders |= self.desk.take_order_rows()
         return self._orders.values()
 
     def closes(self) -> dict[str, Decimal]:

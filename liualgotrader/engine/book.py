@@ -199,14 +199,18 @@ class TrackedOrder(msgspec.Struct, eq=False):
         That is the oldest that may still trade, while its replacement is only asked for; else the one that ended last.
         """
         handle, states = self.handle, self.states
-        alive = ended = newest = ""
-        for newest, state in states.items():
-            if state is None or not state.is_final:
-                alive = alive or newest
-            if state not in _TOOK_NO_PART:
-                ended = newest
-        current = alive or ended or newest
-        handle.open, handle.state = bool(alive), states[current]
+        if len(states) == 1:  # an order that nothing has replaced
+            [(current, state)] = states.items()
+            handle.open, handle.state = state is None or not state.is_final, state
+        else:
+            alive = ended = newest = ""
+            for newest, state in states.items():
+                if state is None or not state.is_final:
+                    alive = alive or newest
+                if state not in _TOOK_NO_PART:
+                    ended = newest
+            current = alive or ended or newest
+            handle.open, handle.state = bool(alive), states[current]
         terms = self.terms.get(current)
         if terms is None:
             return

@@ -22,7 +22,7 @@ from liualgotrader.common.orders import (
     ReplaceIntent,
     SlotNews,
 )
-from liualgotrader.common.rows import TradedBefore
+from liualgotrader.common.rows import OrderRow, TradedBefore
 from liualgotrader.orders import account_state, broker_side, closing, exits, intents, rebuilding, reconcile, resolving
 from liualgotrader.orders import desk_messages as messages
 from liualgotrader.orders.desk_books import Day
@@ -42,7 +42,7 @@ class Desk:
     The first input is `Begin`. After a restart the journaled inputs are decided again, their commands thrown
     away, and a new `Begin` asks for the fate of whatever was under way.
 
-    With `orders_later` the rows of orders are made when they are asked for, by an owner who needs the newest alone.
+    With `orders_later` the rows of orders are made by `take_order_rows`, for an owner who needs the newest alone.
     """
 
     def __init__(self, *, orders_later: bool = False) -> None:
@@ -60,7 +60,8 @@ class Desk:
         if isinstance(message, messages.Begin):
             restarted = state is not None
             state = self._state = state or DeskState(message)
-            state.outputs.orders_later = self._orders_later
+            if self._orders_later and not restarted:
+                state.unwritten = {}
             state.now, state.machine = now, machine
             on_begin(state, message, restarted=restarted)
         else:
@@ -77,6 +78,10 @@ class Desk:
         if self._state is None:
             raise RuntimeError("the desk's first input must be Begin")
         return self._state
+
+    def take_order_rows(self) -> dict[str, OrderRow]:
+        """Return the newest rows of the orders that something has happened to since the last call, by client order id."""
+        return self.state.take_order_rows()
 
     # --- what its owner needs to know ----------------------------------------------------------------
 

@@ -6,10 +6,9 @@ the desk's state depends on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
@@ -29,7 +28,7 @@ from liualgotrader.common.orders import (
     ReplaceIntent,
     UnreadRow,
 )
-from liualgotrader.common.rows import EarlierOrder, OrderRow, RecordedBatch, Row, TradedBefore
+from liualgotrader.common.rows import EarlierOrder, RecordedBatch, Row, TradedBefore
 from liualgotrader.common.session_plan import Hours, SessionPlan, SlotPlan
 from liualgotrader.common.tradeplan import Limits, Timings
 
@@ -354,20 +353,10 @@ class Reconcile(msgspec.Struct, frozen=True):
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):
-    """A row for the database, numbered 1 upwards without holes.
-
-    With `make` it is that of an order, made when it is asked for, and shows the order as it is then.
-    """
+    """A row for the database, numbered 1 upwards without holes."""
 
     number: int
-    subject: Any  # the row, or the order
-    make: Callable[[Any], OrderRow] | None = None  # makes an order's row
-
-    @property
-    def row(self) -> Row:
-        """The row as it is now."""
-        row: Row = self.subject if self.make is None else self.make(self.subject)
-        return row
+    row: Row
 
 
 class Tell(msgspec.Struct, frozen=True, gc=False):

@@ -111,7 +111,6 @@ class Outputs(list[Decision]):
     """The decisions of the present input, with the numbers of rows and news."""
 
     rows = 0  # written so far
-    orders_later = False  # the rows of orders are made when they are asked for
 
     def warn(self, level: str, text: str) -> None:
         """Say something to a person."""

@@ -61,7 +61,7 @@ class DeskState:
         self._fills_in: dict[str, int] = {}  # symbol -> number of the newest fill in it
         # (slot, symbol, cause) of the failed exits that a person knows of.
         self._failed_exits_reported: set[tuple[int, str, str]] = set()
-        self._make_row = self._row
+        self.unwritten: dict[str, DeskOrder] | None = None  # orders whose rows are made later; None: none is
         self._disbelieved: set[tuple[int, str, str]] = set()  # executions that go beyond their order
         self.take_terms(begin)
 
@@ -201,11 +201,19 @@ class DeskState:
         self.write(order)
 
     def write(self, order: DeskOrder) -> None:
-        """Store an order's newest row, made now or, with `orders_later`, when it is asked for."""
+        """Store an order's newest row, or remember that it is to be made."""
         order.stored_filled = order.filled
-        outputs, make = self.outputs, self._make_row
-        outputs.rows += 1
-        outputs.append(Write(outputs.rows, order, make) if outputs.orders_later else Write(outputs.rows, make(order)))
+        if self.unwritten is None:
+            self.outputs.write(self._row(order))
+        else:
+            self.unwritten[order.client_order_id] = order
+
+    def take_order_rows(self) -> dict[str, OrderRow]:
+        """Return the newest rows of the orders that something has happened to since the last call, by client order id."""
+        rows = {name: self._row(order) for name, order in (self.unwritten or {}).items()}
+        if self.unwritten is not None:
+            self.unwritten.clear()
+        return rows
 
     def resize(self, order: DeskOrder, quantity: Decimal) -> None:
         """Take another quantity of an order from the broker; store and tell it if the order works."""
