@@ -201,7 +201,7 @@ class TrackedOrder(msgspec.Struct, eq=False):
         handle, states = self.handle, self.states
         if len(states) == 1:  # an order that nothing has replaced
             [(current, state)] = states.items()
-            handle.open, handle.state = state is None or not state.is_final, state
+            handle.open, handle.state, before = state is None or not state.is_final, state, ZERO
         else:
             alive = ended = newest = ""
             for newest, state in states.items():
@@ -211,13 +211,12 @@ class TrackedOrder(msgspec.Struct, eq=False):
                     ended = newest
             current = alive or ended or newest
             handle.open, handle.state = bool(alive), states[current]
+            before = self.filled - self.filled_by.get(current, ZERO)  # by the rest of the chain
         terms = self.terms.get(current)
         if terms is None:
             return
         handle.reason = terms.reason or handle.reason
-        handle.quantity = terms.quantity
-        if len(states) > 1:  # what the chain filled before counts too
-            handle.quantity += self.filled - self.filled_by.get(current, ZERO)
+        handle.quantity = before + terms.quantity if before else terms.quantity
         if terms.type is not None:
             handle.type, handle.limit_price, handle.stop_price = terms.type, terms.limit_price, terms.stop_price
             self.price = terms.limit_price or terms.stop_price or self.price

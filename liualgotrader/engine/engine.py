@@ -266,14 +266,15 @@ class Engine:
         """Process account news; news of a slot out of sequence is skipped and asked for again."""
         self._begin(now, machine)
         for one in news:
-            if isinstance(one, AccountNews):
+            kind = type(one)
+            if kind is OrderNews or kind is Fill or kind is Protection:
+                self._on_slot_news(one)  # type: ignore[arg-type]
+            elif isinstance(one, AccountNews):
                 self.equity = self._ordering.equity = one.equity
                 if self.terms.portfolio_value is None and one.equity is not None:  # else the last known
                     self._ordering.portfolio_value = float(one.equity)
             elif isinstance(one, CaughtUp):
                 self._on_caught_up(one)
-            else:
-                self._on_slot_news(one)
         return self._finish()
 
     # --- bars that are all there already ------------------------------------------------------------------------

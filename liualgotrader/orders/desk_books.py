@@ -220,9 +220,12 @@ def held_by_exits(orders: Sequence[DeskOrder], side: Side) -> Decimal:
 
 def worst_price(intent: OrderIntent, mark: Decimal) -> Decimal:
     """Return the price in dollars at which limits count an order: its own terms where those cost more than the mark."""
-    if intent.type is OrderType.LIMIT and intent.side is Side.BUY and intent.limit_price is not None:
-        return intent.limit_price
-    return max(mark, intent.limit_price or mark, intent.stop_price or mark)
+    limit, stop = intent.limit_price, intent.stop_price
+    if limit is stop is None:
+        return mark
+    if intent.type is OrderType.LIMIT and intent.side is Side.BUY and limit is not None:
+        return limit
+    return max(mark, limit or mark, stop or mark)
 
 
 @dataclass(slots=True)
@@ -365,7 +368,8 @@ class Positions:
             shares = counted(order, self._orders)
             if not shares:
                 continue
-            price = max(price, worst_price(order.intent, mark))
+            worst = worst_price(order.intent, mark)
+            price = price if worst is mark else max(price, worst)
             if order.side is Side.BUY:
                 bought += shares
             else:
