@@ -311,21 +311,9 @@ def in_units(repeats: int, unit: Callable[[], float], cost: Callable[[], float])
     }
 
 
-def main() -> None:
-    """Measure, and print the JSON document."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", nargs="*", default=["a", "b", "c"], choices=list(workload.SIZES))
-    parser.add_argument("--days", type=int, default=25, help="of the runs without orders (default 25)")
-    parser.add_argument("--ticks", type=int, default=600_000, help="trades and quotes of the day of ticks, at most")
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    found: dict[str, Any] = {}
-    few = workload.whole_sessions(options.days)
-    for name, symbols, kind, days in (
-
-
 Found = dict[str, Any]
 FEW_DAYS = 25
+TICKS = 600_000  # trades and quotes of the day of ticks, at most
 
 
 def with_bars_alone(repeats: int) -> Found:
@@ -342,15 +330,11 @@ def with_bars_alone(repeats: int) -> Found:
     )
     for name, symbols, kind, days in cases:
         bars = workload.bars(symbols, days)
-        found[name] = in_units(options.repeats, partial(bare_ns, bars), partial(cost_ns, kind, bars, days))
-    tape = GeneratedTape(TICK_DAY, symbols=10, events_limit=options.ticks)
-    tape.load()
-    found["ticks"] = in_units(options.repeats, partial(bare_ticks_ns, tape), partial(ticks_ns, tape))
-    found["ticks"]["of_the_bare_tick_loop"] = round(1 / found["ticks"]["units"], 3)
-    for size in options.sizes:
-
-
         found[name] = in_units(repeats, partial(bare_ns, bars), partial(cost_ns, kind, bars, days))
+    tape = GeneratedTape(TICK_DAY, symbols=10, events_limit=TICKS)
+    tape.load()
+    found["ticks"] = in_units(repeats, partial(bare_ticks_ns, tape), partial(ticks_ns, tape))
+    found["ticks"]["of_the_bare_tick_loop"] = round(1 / found["ticks"]["units"], 3)
     return found
 
 
