@@ -82,7 +82,9 @@ def prepared(bars: Mapping[str, BarColumns], terms: BacktestTerms) -> list[Array
         ends = np.maximum(rows[1] - 1, 0)
         instants = np.stack([one.opened_at, one.closed_at - MICROSECOND], axis=1).ravel()
         volume, bounds = np.ascontiguousarray(one.volume), [np.asarray(r, np.int64) for r in rows]
-        found.append(ArrayMarket(BarsView(whole), instants, prices, volume, *bounds, one.closed_at[ends] == closes))
+        found.append(
+            ArrayMarket(BarsView(whole), instants, prices, volume, bounds[0], bounds[1], one.closed_at[ends] == closes)
+        )
     return found
 
 

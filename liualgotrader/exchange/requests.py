@@ -104,8 +104,8 @@ class RequestHandler:
             now,
             arrives_at,
             *terms,
-            divisible=venue.rules.divisible,
         )
+        order.divisible = venue.rules.divisible
         venue.orders[order.id] = order
         account.open[order.id] = order
         ledger.client_ids[client_order_id] = order.id

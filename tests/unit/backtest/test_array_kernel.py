@@ -55,7 +55,18 @@ def walk(random: np.random.Generator, symbol: str) -> BarColumns:
     low = np.minimum(opening, close) - random.integers(0, 6, len(opened))
     prices = tuple(np.asarray(column / 100, np.float64) for column in (opening, high, low, close))
     volume = random.integers(900, 3_000, len(opened)).astype(np.float64)
-    return BarColumns(symbol, opened, opened + MINUTE, *prices, volume, prices[3], np.zeros(len(opened)))
+    return BarColumns(
+        symbol,
+        opened,
+        opened + MINUTE,
+        prices[0],
+        prices[1],
+        prices[2],
+        prices[3],
+        volume,
+        prices[3],
+        np.zeros(len(opened)),
+    )
 
 
 def drawn(random: np.random.Generator, bars: BarColumns) -> dict[str, Any]:
