@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from liualgotrader.common.calendar import day_of
-from liualgotrader.common.clock import WallClock
 from liualgotrader.common.events import Bar
 from liualgotrader.common.market_columns import BarColumns, Ints, day_numbers, take
 from liualgotrader.common.ports import Asset, SymbolSnapshot
@@ -167,13 +166,3 @@ def loops_aside() -> Iterator[None]:
         yield
     finally:
         _set_running_loop(outer)
-
-
-class RunClock(WallClock):
-    """A clock whose market time is the run's."""
-
-    def __init__(self, now: Callable[[], int]) -> None:
-        self._now = now
-
-    def now(self) -> int:
-        return self._now()
