@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from liualgotrader.common.market_columns import Floats
 from liualgotrader.common.orders import OrderType
 from liualgotrader.engine.bars import BarsView
 from liualgotrader.engine.slot import EVENT_METHODS
 from liualgotrader.strategies.base import Strategy
 from liualgotrader.strategies.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class WholeBars:
+    """All bars of a symbol in a run, those to come too: how many, and a view of the first so many."""
+
+    rows: int
+    first: Callable[[int], BarsView]
+
+
+InspectArrays = Callable[[Strategy, str, WholeBars], object]
 
 COLUMNS = {"entry": 0.0, "exit": 0.0, "size": 0.0, "stop": np.nan, "target": np.nan}
 
@@ -27,12 +40,15 @@ class ArraySignals:
 
     A row acts on what is held at its bar's close. Flat: `entry` buys (1) or sells short (-1) `size` shares at market, with
     `stop` and `target`, where they are numbers, as orders that the exchange holds until the position is closed. In a
-    position: `exit` or the opposite `entry` closes it at market.
+    position: `exit` or the opposite `entry` closes it at market. `inspect` is handed strategy, symbol and bars before
+    the columns are worked out.
     """
 
-    def __init__(self, strategy: Any, bars_of: Callable[[str], BarsView]) -> None:
-        self._strategy, self._bars_of = strategy, bars_of
-        self._rows: dict[str, tuple[list[bool], Mapping[str, np.ndarray[Any, Any]]]] = {}
+    def __init__(
+        self, strategy: Any, bars_of: Callable[[str], WholeBars], inspect: InspectArrays | None = None
+    ) -> None:
+        self._strategy, self._bars_of, self._inspect = strategy, bars_of, inspect
+        self._rows: dict[str, tuple[list[bool], Mapping[str, Floats]]] = {}
 
     def forget(self, symbol: str) -> None:
         """Work the symbol's columns out again: its prices are restated."""
@@ -54,18 +70,29 @@ class ArraySignals:
             order = ctx.buy if entry > 0 else ctx.sell
             order(float(columns["size"][row]), take_profit=target, stop_loss=stop, time_in_force="gtc")
 
-    def _worked_out(self, symbol: str) -> tuple[list[bool], Mapping[str, np.ndarray[Any, Any]]]:
-        bars = self._bars_of(symbol)
-        given = returned_columns(self._strategy, bars)
-        columns = {name: column if len(column) else np.full(len(bars), COLUMNS[name]) for name, column in given.items()}
-        if not np.isin(columns["entry"], (-1, 0, 1)).all():
-            raise ValueError("signals returned an entry that is none of -1, 0 and 1")
-        acts = ((columns["entry"] != 0) | (columns["exit"] != 0)).tolist()
-        self._rows[symbol] = acts, columns
+    def _worked_out(self, symbol: str) -> tuple[list[bool], Mapping[str, Floats]]:
+        whole = self._bars_of(symbol)
+        if self._inspect is not None:
+            self._inspect(self._strategy, symbol, whole)
+        columns = columns_of(self._strategy, whole.first(whole.rows))
+        self._rows[symbol] = ((columns["entry"] != 0) | (columns["exit"] != 0)).tolist(), columns
         return self._rows[symbol]
 
 
-def returned_columns(strategy: Any, bars: BarsView) -> dict[str, np.ndarray[Any, Any]]:
+def columns_of(strategy: Any, bars: BarsView) -> dict[str, Floats]:
+    """Return the columns that `signals` answers to these bars with, those that it leaves out among them.
+
+    Raises:
+        ValueError: for an answer that is no such columns.
+    """
+    returned = returned_columns(strategy, bars)
+    columns = {name: told if len(told) else np.full(len(bars), COLUMNS[name]) for name, told in returned.items()}
+    if not np.isin(columns["entry"], (-1, 0, 1)).all():
+        raise ValueError("signals returned an entry that is none of -1, 0 and 1")
+    return columns
+
+
+def returned_columns(strategy: Any, bars: BarsView) -> dict[str, Floats]:
     """Return what `signals` says of bars, by column, as floats; those that it leaves out have no length.
 
     Raises:

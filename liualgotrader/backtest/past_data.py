@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from liualgotrader.common.calendar import day_of
-from liualgotrader.common.clock import DAY, WallClock
+from liualgotrader.common.clock import DAY
 from liualgotrader.common.events import Bar
 from liualgotrader.common.market_columns import BarColumns, Ints, between, day_numbers, take, utc_day_numbers
 from liualgotrader.common.ports import Asset, SymbolSnapshot
@@ -187,13 +187,3 @@ def loops_aside() -> Iterator[None]:
         yield
     finally:
         _set_running_loop(outer)
-
-
-class RunClock(WallClock):
-    """A clock whose market time is the run's."""
-
-    def __init__(self, now: Callable[[], int]) -> None:
-        self._now = now
-
-    def now(self) -> int:
-        return self._now()

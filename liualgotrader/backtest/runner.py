@@ -11,9 +11,10 @@ from decimal import Decimal
 
 import msgspec
 
+from liualgotrader.backtest.array_signals import WholeBars
 from liualgotrader.backtest.order_path import ACCOUNT
 from liualgotrader.backtest.run_record import BacktestTerms
-from liualgotrader.backtest.session_run import PlayedMarket, SessionRun, hours_of
+from liualgotrader.backtest.session_run import PlayedMarket, Scrutiny, SessionRun, hours_of
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import HOUR, SECOND
 from liualgotrader.common.events import Bar
@@ -30,7 +31,8 @@ from liualgotrader.tapes.splits import adjusted
 class Backtest(SessionRun):
     """A run on bars."""
 
-    def __init__(self, terms: BacktestTerms, bars: Mapping[str, BarColumns]) -> None:
+    def __init__(self, terms: BacktestTerms, bars: Mapping[str, BarColumns], scrutiny: Scrutiny | None = None) -> None:
+        scrutiny = scrutiny or Scrutiny()
         first = terms.sessions[0]
         # A bar is as old as it is long when the next one closes, and a daily one lasts over the night.
         limits = msgspec.structs.replace(
@@ -42,7 +44,7 @@ class Backtest(SessionRun):
         starts = sorted(s.opens_at for s in terms.sessions)
         self._raw, self._starts = bars, starts
         known = {symbol: adjusted(bars[symbol], terms.splits.get(symbol, ()), first.day) for symbol in sorted(bars)}
-        self._tape = BarTape([*known.values()], first.opens_at, starts)
+        self._tape = BarTape([*known.values()], first.opens_at, starts, hidden=scrutiny.hidden)
         self._numbers = {symbol: number for number, symbol in enumerate(self._tape.symbols)}
         self._extremes: dict[str, tuple[float, float]] = {}
         self._details: dict[str, BarColumns] = {}  # of the session
@@ -64,6 +66,7 @@ class Backtest(SessionRun):
             bars=known,
             closes=self._close_of,
             extremes=self._extremes_of,
+            scrutiny=scrutiny,
         )
         super().__init__(terms, market)
         self._engine.follow(self._tape)
@@ -82,7 +85,9 @@ class Backtest(SessionRun):
 
     def _restate(self, symbol: str, ratio: Decimal) -> None:
         bars = adjusted(self._raw[symbol], self.terms.splits[symbol], self._session.day)
-        self._engine.split(symbol, ratio, *BarTape([bars], self._session.opens_at, self._starts).columns_of(0))
+        block, opened = BarTape([bars], self._session.opens_at, self._starts).columns_of(0)
+        block = self._tape.as_shown(self._numbers[symbol], block, len(self._engine.symbols[symbol].bars))
+        self._engine.split(symbol, ratio, block, opened)
         self.data.restate(bars)
 
     def _play(self, session: TradingSession, hours: Hours) -> Decimal:
@@ -159,12 +164,16 @@ class Backtest(SessionRun):
         if whole:
             yield whole
 
-    def _whole(self, symbol: str) -> BarsView:
+    def _whole(self, symbol: str) -> WholeBars:
         bars = adjusted(self._raw[symbol], self.terms.splits.get(symbol, ()), self._session.day)
-        whole = Bars(symbol, self._starts)
         block, opened = BarTape([bars], self._session.opens_at, self._starts).columns_of(0)
-        whole.load_ahead(block, opened, len(opened))
-        return BarsView(whole)
+
+        def first(rows: int) -> BarsView:
+            whole = Bars(symbol, self._starts)
+            whole.load_ahead(block, opened, rows)
+            return BarsView(whole)
+
+        return WholeBars(len(opened), first)
 
     def _extremes_of(self, symbol: str) -> tuple[float, float]:
         found = self._extremes.get(symbol)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from liualgotrader.backtest.array_signals import ArraySignals, only_signals
+from liualgotrader.backtest.array_signals import ArraySignals, InspectArrays, WholeBars, only_signals
 from liualgotrader.backtest.order_path import ACCOUNT, OrderPath, PastMinutes
-from liualgotrader.backtest.past_data import OwnLoop, PastData, RunClock
+from liualgotrader.backtest.past_data import OwnLoop, PastData
 from liualgotrader.backtest.picking import KnownPicks, Picking
 from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
 from liualgotrader.common.calendar import TradingSession
@@ -28,8 +28,7 @@ from liualgotrader.common.recording import Recording
 from liualgotrader.common.rows import ActivityRow
 from liualgotrader.common.session_plan import Hours, SlotPlan
 from liualgotrader.common.tradeplan import Limits
-from liualgotrader.data.loader import DataLoader
-from liualgotrader.engine.bars import BarsView
+from liualgotrader.data.loader import DataLoader, RunClock
 from liualgotrader.engine.engine import Engine, EngineTerms
 from liualgotrader.engine.outputs import Output
 from liualgotrader.exchange.exchange import Exchange
@@ -42,6 +41,15 @@ from liualgotrader.tapes.splits import Change, ratio_of
 
 MOST_VALUES = 10_000_000  # that strategies may record, 20 bytes each
 _NO_COMPARING = 1e9  # seconds: the exchange is in this process, and nothing between the two can be lost
+
+
+@dataclass(frozen=True, slots=True)
+class Scrutiny:
+    """How a run that checks the honesty of strategies differs from any other."""
+
+    hidden: bool = False  # what has not closed is nowhere in the memory that strategies see
+    literal: bool = False  # data loaders answer a question for a later time (see `RunClock`)
+    arrays: InspectArrays | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,7 @@ class PlayedMarket:
     )
     extremes: Callable[[str], tuple[float, float]] | None = None  # see `OrderPath`
     history: PastMinutes = lambda symbol, since, now: ()
+    scrutiny: Scrutiny = field(default_factory=Scrutiny)
 
 
 class SessionRun(ABC):
@@ -101,8 +110,11 @@ class SessionRun(ABC):
         self.symbols = [asset.symbol for asset in market.assets]
         self._loop: OwnLoop | None = None
         self._arrays: list[ArraySignals] = []
-        self.data = PastData(market.bars, self._time, terms.daily, utc=terms.crypto)
-        self.loader = DataLoader(data_api=self.data, clock=RunClock(self._time), live=self._frame)
+        self._scrutiny = market.scrutiny
+        self.clock = RunClock(self._time, literal=self._scrutiny.literal)
+        self.data = PastData(market.bars, self.clock.now, terms.daily, utc=terms.crypto)
+        live = None if self._scrutiny.literal else self._frame
+        self.loader = DataLoader(data_api=self.data, clock=self.clock, live=live)
         self._engine.loader = self.loader
         timings = msgspec.structs.replace(terms.timings, reconcile_seconds=_NO_COMPARING)
         self._desk_terms = DeskTerms(
@@ -188,7 +200,7 @@ class SessionRun(ABC):
         """Play a session that has begun, and return the account's equity at its close."""
 
     @abstractmethod
-    def _whole(self, symbol: str) -> BarsView:
+    def _whole(self, symbol: str) -> WholeBars:
         """Return all bars of a symbol, those to come too, at the prices of the session: what `signals` is given."""
 
     @abstractmethod
@@ -215,7 +227,7 @@ class SessionRun(ABC):
         self._path.look()
         for slot, strategy in strategies.items():
             if only_signals(strategy):
-                played = ArraySignals(strategy, self._whole)
+                played = ArraySignals(strategy, self._whole, self._scrutiny.arrays)
                 self._arrays.append(played)
                 strategy.on_bar = played.signals  # type: ignore[attr-defined]
             day_trade = self._engine.add(slot, strategy).day_trade

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from liualgotrader.backtest.array_signals import WholeBars
 from liualgotrader.backtest.order_path import ACCOUNT
 from liualgotrader.backtest.run_record import BacktestTerms
 from liualgotrader.backtest.session_run import PlayedMarket, SessionRun, hours_of
@@ -23,7 +24,7 @@ from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Bar, EventBatch, FeedEvent, Quote, Status, TradeTick
 from liualgotrader.common.market_columns import BarColumns, between, joined
 from liualgotrader.common.session_plan import AFTER_CLOSE, EARLY, Hours
-from liualgotrader.engine.bars import COLUMNS, BarsView
+from liualgotrader.engine.bars import COLUMNS
 from liualgotrader.engine.engine import session_starts
 from liualgotrader.engine.outputs import Output
 from liualgotrader.exchange.rules import ExchangeSession
@@ -130,7 +131,7 @@ class TickBacktest(SessionRun):
         block = np.stack([bars.closed(name) * scale.get(name, 1 / factor) for name in COLUMNS])
         self._engine.split(symbol, ratio, block, bars.opened_at().copy())
 
-    def _whole(self, symbol: str) -> BarsView:
+    def _whole(self, symbol: str) -> WholeBars:
         raise ConfigError(
             "array signals are worked out for whole columns of bars, which a run on ticks does not have: play them with"
             " --scale minute, or write on_bar"

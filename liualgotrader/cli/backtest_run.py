@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from liualgotrader.cli.backtest_screen import say_backtest, say_results
+from liualgotrader.backtest.array_prefixes import MOST_ENDS
+from liualgotrader.cli.backtest_screen import say_backtest, say_check, say_results
 from liualgotrader.cli.common import complain, flush_output
 from liualgotrader.cli.screen import screen_for
 from liualgotrader.cli.trader_arguments import configured
@@ -27,6 +28,7 @@ from liualgotrader.supervisor import reporting
 from liualgotrader.supervisor.backtest_bars import SCALES, BarsWanted
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest, Progress
+from liualgotrader.supervisor.honesty import LOOKAHEAD, WARMUP, HonestyChecks, Told
 from liualgotrader.supervisor.repeating import bars_of, find_batch, from_kept, newest_results, repeated, with_duration
 from liualgotrader.supervisor.saved_result import SavedResult, write_result
 from liualgotrader.supervisor.verifying import saved_result
@@ -48,6 +50,8 @@ def backtest(options: argparse.Namespace, program: str) -> int:
     if options.word == "list":
         return list_results(options, Settings.resolve(stated))
     settings, plan = configured(stated)
+    if options.word in (LOOKAHEAD, WARMUP):
+        return check(request_from(options, settings.seed or 0), settings, plan, options)
     if options.word == "from":
         return play(request_from(options, settings.seed or 0), settings, plan, options, program)
     if options.save and len(options.batches) > 1:
@@ -121,6 +125,40 @@ def _saved(
         return (saved_result(backtesting, outcome, options.command) if options.save else None), None
     except ConfigError as error:
         return None, error
+
+
+def check(request: BacktestRequest, settings: Settings, plan: TradePlan, options: argparse.Namespace) -> int:
+    """Check a backtest's honesty, show what was found, store it with the backtest's rows and return the exit status.
+
+    Raises:
+        LiuError: in one sentence.
+    """
+    screen: Screen = Aside() if options.json else screen_for()
+    script = b"" if options.report is None else reporting.plotly_script()
+    with Backtesting(request, settings, plan, screen) as backtesting:
+        with steps_bar() as told:
+            checks = HonestyChecks(backtesting, told)
+            if options.word == WARMUP:
+                checked = checks.warm_up()
+            else:
+                checked = checks.look_ahead(sys.maxsize if options.every_bar else MOST_ENDS)
+        backtesting.save(checked.outcome)
+        backtesting.save_check(checked.check)
+        if options.json:
+            named = {"check": checked.check, "batch_id": checked.batch_id, "differences": checked.differences}
+            print(_text_of(named | {"notes": checked.notes}))
+        else:
+            say_check(screen, checked)
+        if script:
+            report = reporting.place_of(options.report, backtesting.batch_id)
+            reporting.write_report(report, reporting.source_of_backtest(backtesting, checked.outcome), script)
+            screen.line(f"report: {report}")
+        if backtesting.record is not None:
+            screen.line(f"batch {backtesting.batch_id}: the report of any batch of this plan shows the check")
+    if checked.outcome.sentence:
+        complain(checked.outcome.sentence)
+    flush_output()
+    return checked.exit_code
 
 
 def request_from(options: argparse.Namespace, seed: int) -> BacktestRequest:
@@ -273,6 +311,27 @@ def progress_bar(sessions: int, played: str = "bars") -> Iterator[Progress]:
             shown.update(task, advance=1, description=f"{session.day}  {bars:,} {played}")
 
         yield advance
+
+
+@contextmanager
+def steps_bar() -> Iterator[Told]:
+    """Show, in a terminal, what a check is at, and how long that takes."""
+    if not sys.stderr.isatty():
+        yield lambda what, done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} of {task.total:,}"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as shown:
+        tasks: dict[str, TaskID] = {}
+
+        def told(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=of)
+            shown.update(tasks[what], completed=done)
+
+        yield told
 
 
 class Aside:

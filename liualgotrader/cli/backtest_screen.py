@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from liualgotrader.analytics.backtest_summary import BacktestSummary, EquityFigures, StillOpen
     from liualgotrader.analytics.summary import TradingFigures
     from liualgotrader.common.rows import BatchResult
+    from liualgotrader.supervisor.honesty import CheckedRun
     from liualgotrader.supervisor.view import Screen
 
 _MOST_SYMBOLS = 20
@@ -39,6 +40,22 @@ def say_backtest(screen: Screen, summary: BacktestSummary, played: str = "bars")
         screen.line(_open_text(position))
     if len(summary.open) > _MOST_POSITIONS:
         screen.line(f"… and {len(summary.open) - _MOST_POSITIONS} more open positions: --json lists all of them")
+
+
+_VERDICTS = {
+    ("lookahead", "passed"): "nothing that was decided hangs on what came later",
+    ("lookahead", "failed"): "decisions hang on what came later",
+    ("warmup", "passed"): "more history changes nothing",
+    ("warmup", "failed"): "decisions hang on how much history was loaded",
+}
+
+
+def say_check(screen: Screen, checked: CheckedRun) -> None:
+    """Show what a check of honesty found."""
+    name, verdict = checked.check.name, checked.check.verdict
+    screen.line(f"{name}: {verdict}: {_VERDICTS.get((name, verdict), 'nothing can be said')}")
+    for sentence in checked.check.findings:
+        screen.line(f"  {sentence}")
 
 
 def _account_rows(figures: EquityFigures, in_market: float | None, turnover: float | None) -> list[tuple[str, ...]]:

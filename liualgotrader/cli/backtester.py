@@ -15,6 +15,8 @@ Run the strategies of a tradeplan over past sessions, with the engine, the order
 
   backtester from 2024-01-02 --to 2024-06-28 --data FOLDER   over recorded days
   backtester from "3 months ago" --generated                 over an invented market, which needs no data
+  backtester lookahead 2024-01-02 --data FOLDER              whether any decision used what came later
+  backtester warmup 2024-01-02 --data FOLDER                 whether it hangs on how much history was loaded
   backtester list                                            what came of all that was run
   backtester batch ID                                        a recorded batch again, on the symbols picked then"""
 
@@ -23,6 +25,22 @@ Run a tradeplan from one day to another, both included, on the bars of a folder 
 (--generated), or else of the market-data store that `liu data` fills.
 
 A day is written like 2020-10-18 or 18 Oct 2020, or in words: today, yesterday, 3 months ago, last week, monday."""
+
+LOOKAHEAD = """\
+Run a tradeplan as `backtester from` does, then see whether what was decided hangs on what came later: once more with
+bars that are nowhere in memory before they close, with `signals` asked again about bars that end earlier, with the
+data cut at a session's end, and, if a data loader was asked for a later time, with what it asks for. A strategy's
+first decision on each symbol that differs is shown, with both. What a strategy reads from files, modules or the
+network of its own is the same in all of these runs, so that a look ahead through them is not seen.
+
+The result is stored with the batch, and shown by every report of the same plan."""
+
+WARMUP = """\
+Run a tradeplan as `backtester from` does, then with half, twice and four times as many sessions of history before the
+first day, as far as the data has them. A decision, or a recorded value by a thousandth of its range, that more history
+changes is shown: the indicator behind it had not settled.
+
+The result is stored with the batch, and shown by every report of the same plan."""
 
 BATCH = """\
 Play recorded batches again: the strategies of the tradeplan on what was picked then, from the time on that it was
@@ -39,7 +57,8 @@ exit codes:
   2    something configured cannot work: nothing was played
   3    the outside world failed: data, database, disk
   4    a strategy raised; the results are shown and stored
-  5    every order was refused, or the scanners picked nothing
+  5    every order was refused, or the scanners picked nothing; a check can say nothing
+  6    lookahead or warmup found something
   130  ended by Ctrl-C after the session it was in; the results until then are shown and stored
 """
 
@@ -83,12 +102,28 @@ def make_parser(program: str) -> argparse.ArgumentParser:
         "list", help="list batches with what they came to", description=LIST, allow_abbrev=False, **style
     )
     _list_options(results)
-    _span_options(span)
-    data_options(span.add_argument_group("data"))
     _batch_options(batch)
-    for word in (span, batch):
+    lookahead = words.add_parser(
+        "lookahead", help="see whether strategies look ahead", description=LOOKAHEAD, allow_abbrev=False, **style
+    )
+    warmup = words.add_parser(
+        "warmup",
+        help="see whether decisions hang on how much history is loaded",
+        description=WARMUP,
+        allow_abbrev=False,
+        **style,
+    )
+    lookahead.add_argument(
+        "--every-bar",
+        action="store_true",
+        help="let what `signals` is given end at every bar (default at 10,000 a symbol)",
+    )
+    for word in (span, lookahead, warmup):
+        _span_options(word, ("day", "minute", "second", "tick") if word is span else ("day", "minute"))
+        data_options(word.add_argument_group("data"))
+    for word in (span, lookahead, warmup, batch):
         account_options(word.add_argument_group("account"))
-        output_options(word.add_argument_group("plan and output"))
+        output_options(word.add_argument_group("plan and output"), saves=word in (span, batch))
     return parser
 
 
@@ -131,11 +166,11 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", metavar="N", type=whole, help=argparse.SUPPRESS)
 
 
-def _span_options(parser: argparse.ArgumentParser) -> None:
-    scale = "length of the bars, or trades and quotes (default day)"
+def _span_options(parser: argparse.ArgumentParser, scales: Sequence[str]) -> None:
+    scale = f"length of the bars{', or trades and quotes' if 'tick' in scales else ''} (default day)"
     parser.add_argument("first", metavar="DAY", nargs="+", help="the first day")
     parser.add_argument("--to", metavar="DAY", dest="last", default="today", help="the last day (default today)")
-    parser.add_argument("--scale", choices=("day", "minute", "second", "tick"), default="day", help=scale)
+    parser.add_argument("--scale", choices=scales, default="day", help=scale)
     finer = "take what passes inside a bar while an order works from seconds or prints, where there are any"
     parser.add_argument("--detail", choices=("second", "tick"), default="", help=finer)
     parser.add_argument("--strats", metavar="A,B", type=names_of, default=(), help="only these of the strategies")

@@ -226,6 +226,13 @@ def loaded_files() -> list[Path]:
     return [Path(m.__file__) for m in modules if getattr(m, "__file__", None)]  # type: ignore[arg-type]
 
 
+def forget_files() -> None:
+    """Let users' files be run anew when they are loaded next, with nothing left of what they kept in their modules."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(_PREFIX) and not isinstance(module, Folder):
+            del sys.modules[name]
+
+
 def without_private_names(text: str) -> str:
     """Return an error's text with the names of modules as their author knows them."""
     return _PRIVATE_NAME.sub("", text)

@@ -6,6 +6,7 @@ The index rules are those that strategies and notebooks of the original rely on,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from liualgotrader.common.calendar import day_of
-from liualgotrader.common.clock import HOUR, MINUTE, NEW_YORK, Clock, WallClock, as_datetime, instant
+from liualgotrader.common.clock import DAY, HOUR, MINUTE, NEW_YORK, Clock, WallClock, as_datetime, instant
 from liualgotrader.common.errors import DataUnavailable, DataUnusable
 from liualgotrader.common.market_columns import BarColumns, between, day_numbers, joined, take
 from liualgotrader.common.types import DataConnectorType, TimeScale
@@ -32,6 +33,51 @@ _CALENDAR_DAYS_A_SESSION = 365 / 252
 _FIRST_DAY = date(1998, 1, 1)
 _A_YEAR = 366
 _LOOK_BACK_DAYS = 7  # holds a session whatever the holidays
+
+
+class RunClock(WallClock):
+    """A clock whose market time is a backtest's. `asked` is the first later time that a loader was asked for by name.
+
+    With `literal` such a question is answered, and what follows, as if that time had come: so a check finds out whether
+    a strategy would act on it.
+    """
+
+    def __init__(self, now: Callable[[], int], *, literal: bool = False) -> None:
+        self._market, self._literal, self._ahead = now, literal, 0
+        self.asked: tuple[str, int, int] | None = None  # symbol, the time it was, and the one that was named
+
+    def now(self) -> int:
+        return max(self._market(), self._ahead)
+
+    def note(self, symbol: str, at: int, *, as_end: bool = False) -> None:
+        """Hear that `at` was named; the end of a span may be that of the day, which is not over."""
+        now = self._market()
+        if at > (midnight(day_of(now) + timedelta(days=1)) if as_end else now):
+            self.asked = self.asked or (symbol, now, at)
+            if self._literal:
+                self._ahead = max(self._ahead, at + DAY)
+
+
+class _UsualClock(WallClock):
+    """The clock of loaders that are given none: the time of day, while a backtest runs its market's."""
+
+    run: RunClock | None = None
+
+    def now(self) -> int:
+        return self.run.now() if self.run is not None else super().now()
+
+
+_usual = _UsualClock()
+
+
+@contextmanager
+def loaders_follow(clock: RunClock) -> Iterator[None]:
+    """While the block runs, let loaders that strategies make for themselves know nothing later than this clock."""
+    _usual.run, before = clock, _usual.run
+    try:
+        yield
+    finally:
+        _usual.run = before
 
 
 class DataLoader:
@@ -59,7 +105,7 @@ class DataLoader:
         self.scale = scale
         self.concurrency = concurrency
         self.data: dict[str, SymbolData] = {}
-        self._clock = clock or WallClock()
+        self._clock = clock or _usual
         self._live = live if scale is TimeScale.minute else None
         source = type(data_api).__name__
         if data_api is None:
@@ -101,6 +147,8 @@ class DataLoader:
             ValueError: the vendor did not answer, or said no.
         """
         first, last = _as_day(start), _as_day(end)
+        if symbols and (run := _run_of(self._clock)):
+            run.note(symbols[0].upper(), midnight(last + timedelta(days=1)), as_end=True)
         now = self._clock.now()
         stop = min(midnight(last + timedelta(days=1)), now)
         found, _ = self._bars([symbol.upper() for symbol in symbols], midnight(first), stop)
@@ -116,7 +164,9 @@ class DataLoader:
         Raises:
             ValueError: the vendor did not answer, or said no.
         """
-        now, minutes = self._clock.now(), MINUTES[self.scale]
+        until, minutes = self._clock.now(), MINUTES[self.scale]
+        in_run = self._clock is _usual and _usual.run is not None
+        now = WallClock().now() if in_run else until  # by which a day is over for vendor and store
         failed: dict[str, str] = {}
         found = {symbol: [BarColumns.of(symbol, ())] for symbol in symbols}
         try:
@@ -125,7 +175,7 @@ class DataLoader:
                 self._filling.fetch(symbols, minutes * MINUTE, start, whole, now)
                 failed |= self._filling.failed
                 for symbol in symbols:
-                    bars = self._filling.store.read(symbol, minutes * MINUTE, start, whole, day_of(now))
+                    bars = self._filling.store.read(symbol, minutes * MINUTE, start, whole, day_of(until))
                     found[symbol].append(between(_labelled(bars, self.scale), start, end))
                 start = over
             if start < end:
@@ -139,8 +189,8 @@ class DataLoader:
         except DataUnavailable as error:
             raise ValueError(str(error)) from error
         every = {symbol: joined(parts) for symbol, parts in found.items() if symbol not in failed}
-        if self.scale is TimeScale.minute:
-            every = {symbol: take(bars, bars.closed_at <= now) for symbol, bars in every.items()}
+        if self.scale is TimeScale.minute or in_run:
+            every = {symbol: take(bars, bars.closed_at <= until) for symbol, bars in every.items()}
         return every, failed
 
 
@@ -177,7 +227,7 @@ class SymbolData:
             if not -len(frame) <= key < len(frame):
                 raise IndexError(f"{self.symbol} has {len(frame)} bars, asked for number {key}")
             return frame.iloc[key]
-        at = self._moment(key)
+        at = self._asked_for(key)
         frame = self._until(at)
         if frame.empty:
             raise ValueError(f"{self.symbol} has no bar at or before {key}")
@@ -206,7 +256,7 @@ class SymbolData:
             frame = self._joined()
             frame = frame.iloc[: len(frame) - behind] if behind else frame
         else:
-            frame = self._until(self._moment(stop))
+            frame = self._until(self._asked_for(stop, as_end=True))
         if start is None:
             return frame
         if isinstance(start, int):
@@ -216,7 +266,7 @@ class SymbolData:
                 joined = self._joined()
                 frame = joined[joined.index <= end]
             return frame.iloc[start:]
-        at = self._moment(start)
+        at = self._asked_for(start)
         self._ensure(at, self._clock.now() if frame.empty else instant(frame.index[-1].to_pydatetime()))
         joined = self._joined()
         if frame.empty:
@@ -231,6 +281,12 @@ class SymbolData:
             self._ensure(at - _LOOK_BACK_DAYS * 24 * HOUR, at)
         frame = self._joined()
         return frame[frame.index <= as_datetime(at)]
+
+    def _asked_for(self, key: Any, *, as_end: bool = False) -> int:
+        at = self._moment(key)
+        if run := _run_of(self._clock):
+            run.note(self.symbol, at, as_end=as_end)
+        return at
 
     def _moment(self, key: Any) -> int:
         if isinstance(key, str):
@@ -301,6 +357,8 @@ class SymbolData:
         if failed:
             raise ValueError(failed[self.symbol])
         frame, stop = frame_of(found[self.symbol]), _known_until(self.scale, stop, now)
+        if self._clock is _usual and _usual.run is not None and self.scale is TimeScale.day:
+            stop = min(stop, midnight(day_of(now)))  # the day's bar comes at its close
         joined = pd.concat([self._frame, frame]) if len(self._frame) else frame
         self._frame = joined[~joined.index.duplicated(keep="last")].sort_index()
         low, high = self._covered or (start, stop)
@@ -354,6 +412,10 @@ class _Loc:
         frame = self._symbol._frame
         frame.loc[key] = list(values)
         self._symbol._frame = frame.sort_index()
+
+
+def _run_of(clock: Clock) -> RunClock | None:
+    return clock if isinstance(clock, RunClock) else _usual.run if clock is _usual else None
 
 
 def _known_until(scale: TimeScale, stop: int, now: int) -> int:

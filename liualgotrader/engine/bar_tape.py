@@ -28,9 +28,13 @@ class BarTape:
     """Bars of several symbols by `closed_at`, at equal times in the order of `columns`; `last_at` is the newest taken.
 
     What closes by `since` is history. At each of `session_starts` the session's volume-weighted price begins anew.
+    With `hidden` the columns that are handed out hold no figure of a bar that has not been taken.
     """
 
-    def __init__(self, columns: Sequence[BarColumns], since: int, session_starts: Sequence[int]) -> None:
+    def __init__(
+        self, columns: Sequence[BarColumns], since: int, session_starts: Sequence[int], *, hidden: bool = False
+    ) -> None:
+        self._coming: dict[int, tuple[Column, Column]] | None = {} if hidden else None  # all figures, and those shown
         self.symbols = [c.symbol for c in columns]
         bounds = np.cumsum([0, *(len(c.opened_at) for c in columns)])
         self._bounds = bounds.tolist()
@@ -65,7 +69,16 @@ class BarTape:
     def columns_of(self, number: int) -> tuple[Column, Instants]:
         """Return all columns and starts of a symbol, by its place in `symbols`: views of the tape's memory."""
         mine = slice(self._bounds[number], self._bounds[number + 1])
-        return self._block[:, mine], self._opened[mine]
+        return self.as_shown(number, self._block[:, mine], self.known[number]), self._opened[mine]
+
+    def as_shown(self, number: int, block: Column, closed: int) -> Column:
+        """Return columns of a symbol, of which so many bars have closed, as they are to be handed out."""
+        if self._coming is None:
+            return block
+        shown = block.copy()
+        shown[:, closed:] = np.nan
+        self._coming[number] = block, shown
+        return shown
 
     def belong_to(self, owners: Sequence[Any]) -> None:
         """Hand out these objects as the owners of the symbols."""
@@ -134,7 +147,18 @@ class BarTape:
         ]
         owners = map(self._owners.__getitem__, numbers.tolist())
         self._rows = zip(range(len(codes)), owners, *self._columns, strict=True)
+        if self._coming is not None:
+            self._rows = self._showing(self._rows, numbers.tolist(), codes.tolist())
         return bool(self._closes)
+
+    def _showing(self, rows: Iterator[LoadedRow], numbers: list[int], codes: list[int]) -> Iterator[LoadedRow]:
+        """Yield rows, the figures of each shown just before."""
+        assert self._coming is not None
+        for row, number, code in zip(rows, numbers, codes, strict=True):
+            block, shown = self._coming[number]
+            place = code - self._bounds[number]
+            shown[:, place] = block[:, place]
+            yield row
 
     def _fill_vwap(self, start: int, end: int, session_starts: Sequence[int]) -> None:
         """Work out the session's volume-weighted price of a symbol, by the same sums in the same order as `Bars`."""

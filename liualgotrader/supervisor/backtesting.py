@@ -24,9 +24,9 @@ from liualgotrader import __version__
 from liualgotrader.analytics.consolidate import consolidate
 from liualgotrader.backtest.past_data import loops_aside
 from liualgotrader.backtest.picking import KnownPicks, Scanning
-from liualgotrader.backtest.run_record import BacktestTerms
+from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
 from liualgotrader.backtest.runner import Backtest
-from liualgotrader.backtest.session_run import SessionRun, hours_of
+from liualgotrader.backtest.session_run import Scrutiny, SessionRun, hours_of
 from liualgotrader.backtest.tick_runner import TickBacktest
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import HOUR, MILLISECOND, MINUTE, NEVER, Clock, WallClock
@@ -42,7 +42,7 @@ from liualgotrader.common.secret import without_secrets
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.consumer.loading import created
-from liualgotrader.data.loader import DataLoader
+from liualgotrader.data.loader import DataLoader, loaders_follow
 from liualgotrader.data.recorded_series import SeriesFile, records_of
 from liualgotrader.exchange.fees import FEES, FeeModel, PercentageFees, PerShareCommission, SumOfFees
 from liualgotrader.exchange.rules import Rules
@@ -122,9 +122,13 @@ class Backtesting:
         *,
         classes: Mapping[str, type[Strategy]] | None = None,
         bars: Mapping[str, BarColumns] | PlayedBars | None = None,
+        scrutiny: Scrutiny | None = None,
     ) -> None:
         """Take strategies and bars from `classes` and `bars`, by name, rather than from files, where these are given."""
-        self._classes, self._bars = classes or {}, bars
+        self.classes, self.given, self.scrutiny = classes or {}, bars, scrutiny
+        self.pressed: Callable[[], bool] = lambda: False  # whether Ctrl-C was, while it is played
+        self.asked: tuple[str, int, int] | None = None  # once it is played: see `RunClock`
+        self._checks: list[HonestyCheck] = []
         self.played = PlayedBars({})  # once it is played
         self.request, self.settings, self.screen = request, settings, screen
         self.plan = narrowed(tradeplan, request)
@@ -170,7 +174,16 @@ class Backtesting:
             )
         for note in found.notes:
             self.screen.warn(f"data: {note}")
-        repeated = request.repeats
+        with loaders_follow(backtest.clock):
+            run = self._run(backtest, played, progress)
+        self.asked = backtest.clock.asked
+        found = self.played = msgspec.structs.replace(found, bars=backtest.bars())
+        run.warnings += self._detail.warnings() if self._detail is not None else []
+        period = max(MINUTE, request.bars.period)
+        return outcome_of(run, found, list(plan.strategies), benchmark, period, self._scanning)
+
+    def _run(self, backtest: SessionRun, played: Sequence[TradingSession], progress: Progress) -> RunRecord:
+        request, plan, repeated = self.request, self.plan, self.request.repeats
         scanning = self._scanning = self._scanners(backtest, played) if plan.scanners and repeated is None else None
         picking = KnownPicks(repeated.picks) if repeated is not None and repeated.picks else scanning
         with loops_aside():
@@ -181,16 +194,23 @@ class Backtesting:
             """Hear of a session's end; answer whether to go on."""
             following = after.get(session, session)
             show_hours(following.opens_at, following.closes_at)
-            return progress(session, bars) is not False and not pressed()
+            return progress(session, bars) is not False and not self.pressed()
 
-        with self._view(), ctrl_c() as pressed:
+        with self._view(), ctrl_c() as self.pressed:
             show_hours(played[0].opens_at, played[0].closes_at)
             anew = partial(self._anew, strategies, backtest) if request.fresh_daily else None
-            run = backtest.run(strategies, closed, picking, anew)
-        found = self.played = msgspec.structs.replace(found, bars=backtest.bars())
-        run.warnings += self._detail.warnings() if self._detail is not None else []
-        period = max(MINUTE, request.bars.period)
-        return outcome_of(run, found, list(plan.strategies), benchmark, period, scanning)
+            return backtest.run(strategies, closed, picking, anew)
+
+    def load(self, history: int | None = None) -> PlayedBars:
+        """Return the bars of the sessions and of so many before them, by default as many as are usual.
+
+        Raises:
+            LiuError: in one sentence, if there are none.
+        """
+        wanted, given = self.request.bars, self.given
+        if history is None:
+            history = history_of(wanted, self.plan.timings.history_sessions)
+        return played_bars(wanted, self.settings.home_path / "market", history, given)
 
     def save(self, outcome: BacktestOutcome) -> None:
         """Store all rows of the run, its analysis and its end.
@@ -209,12 +229,23 @@ class Backtesting:
                 f"{cause}, so batch {self.batch_id} is not stored: see that the server runs and has room, then play the backtest again"
             ) from error
 
+    def save_check(self, check: HonestyCheck) -> None:
+        """Keep what a check of this run found, with its rows if they are stored.
+
+        Raises:
+            OutsideError: if the server cannot be reached.
+        """
+        self._checks.append(check)
+        if self.record is not None:
+            with loops_aside():
+                self._loop.run(self.record.store.save_check(self.batch_id, check))
+
     def honesty_checks(self) -> tuple[HonestyCheck, ...]:
-        """Return what checks of the same plan found, as far as there is a record that says it."""
+        """Return what was found by checks of this run, and of others of the same plan as far as a record says it."""
         if self.record is not None:
             with loops_aside(), suppress(DatabaseUnavailable):
                 return tuple(self._loop.run(self.record.store.honesty_checks(self.batch_id)))
-        return ()
+        return tuple(self._checks)
 
     def other_ratios(self) -> tuple[float, ...] | None:
         """Return the Sharpe ratios of other backtests of the same strategies, None without a record that has them."""
@@ -243,9 +274,9 @@ class Backtesting:
         if wanted.detail:
             self._detail = DetailedBars(wanted, market)
         if wanted.period >= MINUTE:
-            history = history_of(wanted, self.plan.timings.history_sessions)
-            found = played_bars(wanted, market, history, self._bars)
-            return Backtest(replace(self._terms(played, found), detail=self._detail), found.bars), found
+            given, as_given = self.given, self.scrutiny is not None
+            found = given if as_given and isinstance(given, PlayedBars) else self.load()
+            return Backtest(replace(self._terms(played, found), detail=self._detail), found.bars, self.scrutiny), found
         tapes = PlayedTapes(wanted, market)
         found = tapes.known()
         events = frozenset(self.plan.events) - ({"trade", "quote"} if wanted.period else set())
@@ -364,7 +395,7 @@ class Backtesting:
         """Return a new instance; None if its `create` says no."""
         seed = f"{self.request.bars.seed}/{name}/{slot}/random"
         given: dict[str, Any] = {"data_loader": loader, "ref_run_id": run_id, "seed": seed}
-        if (kind := self._classes.get(name)) is not None:
+        if (kind := self.classes.get(name)) is not None:
             strategy = strategy_of(kind, self.batch_id, name, details, **given)
         else:
             strategy = make_strategy(self.batch_id, name, details, Path(), **given)
@@ -383,7 +414,7 @@ class Backtesting:
         request = self.request
         # A class that was handed over is in no file, so that no other run is known to be of the same plan.
         there = (path for path in loaded_files() if path.exists())  # what a notebook ran before may be gone
-        plan = {} if self._classes else {"plan": hash_of(self.settings, self.plan, imported_files(there))}
+        plan = {} if self.classes else {"plan": hash_of(self.settings, self.plan, imported_files(there))}
         return BatchRow(
             batch_id=self.batch_id,
             session_date=request.bars.first.isoformat(),

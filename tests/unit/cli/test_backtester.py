@@ -300,3 +300,32 @@ def test_help_names_every_option_and_the_exit_codes(program: Program) -> None:
         assert option in out
     assert "exit codes:" in out
     assert program() == program("--help")
+
+
+LEAK = """
+import numpy as np
+from liualgotrader.strategies.base import Strategy
+
+class Leak(Strategy):
+    def signals(self, bars):
+        up = np.r_[bars.close[1:] > bars.close[:-1], False]
+        return {"entry": up.astype(int), "exit": ~up, "size": np.full(len(up), 10.0)}
+"""
+
+
+def test_checks_of_honesty_are_words_with_a_status_and_a_document_of_their_own(
+    program: Program, tmp_path: Path
+) -> None:
+    """Status 6: something was found."""
+    days = (*DAYS[1:], "--generated", "1")
+    code, out, _ = program("lookahead", *days, "--strats", "Steps")
+    assert (code, out.splitlines()) == (0, ["lookahead: passed: nothing that was decided hangs on what came later"])
+    (tmp_path / "leak.py").write_text(LEAK)
+    (tmp_path / "leak.toml").write_text('[strategies.Leak]\nfilename = "leak.py"\n')
+    code, out, _ = program("lookahead", *days, "--tradeplan", "leak.toml", "--json")
+    found = json.loads(out)
+    assert (code, found["check"]["verdict"], found["check"]["name"]) == (6, "failed", "lookahead")
+    [difference] = found["differences"]
+    assert (difference["strategy"], difference["base"]) == ("Leak", "entry +1 size 10")
+    code, out, _ = program("warmup", *days, "--tradeplan", "leak.toml")
+    assert (code, out.splitlines()[0]) == (0, "warmup: passed: more history changes nothing")
