@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from decimal import Decimal
@@ -113,3 +114,34 @@ def test_a_report_opens_offline_without_an_error_or_a_request(report: Path) -> N
             assert page.evaluate("document.documentElement.dataset.theme") == scheme
         browser.close()
     assert said == [report.as_uri()] * 2
+
+
+LEAK = """
+import numpy as np
+from liualgotrader.strategies.base import Strategy
+
+class Leak(Strategy):
+    def signals(self, bars):
+        up = np.r_[bars.close[1:] > bars.close[:-1], False]
+        return {"entry": up.astype(int), "exit": ~up, "size": np.full(len(up), 10.0)}
+"""
+
+
+def test_what_a_check_found_stands_in_every_report_of_the_plan(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIU_HOME", str(tmp_path / "home"))
+    (tmp_path / "leak.py").write_text(LEAK)
+    plan = tmp_path / "tradeplan.toml"
+    plan.write_text('[strategies.Leak]\nfilename = "leak.py"\n')
+    days = ("2024-03-12", "--to", "2024-03-13", "--scale", "minute", "--generated", "1", "--tradeplan", str(plan))
+    pages = [tmp_path / f"{name}.html" for name in ("checked", "played", "of_the_batch")]
+    assert backtester.run(["lookahead", *days, "--dsn", dsn, "--report", str(pages[0])]) == 6
+    [check] = rows_of(dsn, "SELECT c.*, b.environment FROM honesty_check c JOIN batch b USING (batch_id)")
+    assert (check["name"], check["verdict"], check["environment"]) == ("lookahead", "failed", "BACKTEST")
+    [sentence] = json.loads(check["findings"]) if isinstance(check["findings"], str) else check["findings"]
+    assert sentence.startswith("Leak on ")
+    assert backtester.run(["from", *days, "--dsn", dsn, "--report", str(pages[1])]) == 0
+    assert liu.run(["report", check["batch_id"], "--dsn", dsn, "--output", str(pages[2])]) == 0
+    for page in pages:
+        assert sentence in html.unescape(page.read_text())
