@@ -156,12 +156,10 @@ def _asking(strategy: Strategy, whole: WholeBars) -> Callable[[int], Columns]:
     state, shared = own.getstate() if own is not None else None, np.random.get_state()
 
     def ask(rows: int) -> Columns:
-        if own is not None and state is not None:
-            own.setstate(state)
-        np.random.set_state(shared)
         try:
             return columns_of(copy(strategy), whole.first(rows))
         finally:
+            np.random.set_state(shared)
             if own is not None and state is not None:
                 own.setstate(state)
 

@@ -236,6 +236,10 @@ class HonestyChecks:
                 " numbers are to come from ctx.rng"
             )
         kept = _first_of_each(one for one in found if one.strategy not in unsteady)
+        if len({one.strategy for one in kept}) > 1:
+            notes.append(
+                "strategies share the account, so that one's orders change another's: --strats checks them one by one"
+            )
         decided = bool(outcome.run.signals) or (rows is not None and any(one.acts() for one in rows.rows))
         if not decided:
             notes.append("no strategy decided anything, so that nothing can be said: take more days or symbols")

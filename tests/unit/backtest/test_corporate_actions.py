@@ -13,6 +13,7 @@ import pytest
 from liualgotrader.analytics.trips import round_trips
 from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
 from liualgotrader.backtest.runner import Backtest
+from liualgotrader.backtest.session_run import Scrutiny
 from liualgotrader.common.calendar import TradingSession, sessions
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.market_columns import BarColumns
@@ -96,13 +97,19 @@ class Holds(Strategy):
         return latest_cost_basis.get(ctx.symbol)
 
 
-def play(strategy: Strategy, bars: BarColumns, days: Sequence[TradingSession] = DAYS, **more: Any) -> RunRecord:
+def play(
+    strategy: Strategy,
+    bars: BarColumns,
+    days: Sequence[TradingSession] = DAYS,
+    scrutiny: Scrutiny | None = None,
+    **more: Any,
+) -> RunRecord:
     with pytest.raises(StopIteration):
         strategy.create().send(None)
     terms = BacktestTerms(
         batch_id="b", sessions=tuple(days), limits=WIDE, timings=Timings(order_lifetime_seconds=1e7), **more
     )
-    return Backtest(terms, {"AAPL": bars}).run({SlotPlan(1, "Holds", 0, 1, day_trade=False): strategy})
+    return Backtest(terms, {"AAPL": bars}, scrutiny).run({SlotPlan(1, "Holds", 0, 1, day_trade=False): strategy})
 
 
 def split(ratio: float, day: int = 1) -> dict[str, list[Split]]:
@@ -182,3 +189,25 @@ def test_history_as_of_a_day_is_the_same_wherever_the_run_begins() -> None:
     play(later, bars, DAYS[1:], splits=splits)
     assert later.seen == {day: seen for day, seen in whole.seen.items() if day != DAYS[0].day}
     assert [seen.closes for seen in whole.seen.values()] == [[100.0], [300.0], [30.0]]
+
+
+class LooksBehind(Holds):
+    """Sums up what stands in memory behind the bars that it is shown."""
+
+    behind = 0.0
+
+    def on_bar(self, ctx: Any, bar: Any) -> None:
+        super().on_bar(ctx, bar)
+        memory = ctx.bars.close.base
+        self.behind += float(np.nansum(memory[3, len(ctx.bars) :] if memory.ndim == 2 else memory[len(ctx.bars) :]))
+
+
+def test_bars_that_have_not_closed_are_nowhere_in_a_hidden_run_across_a_split() -> None:
+    bars = flat(100.0, 50.0, 51.0)
+    found = []
+    for hidden in (False, True):
+        strategy = LooksBehind(shares=10)
+        record = play(strategy, bars, scrutiny=Scrutiny(hidden=hidden), splits=split(2))
+        found.append((strategy.seen, record.rows, record.equity.tolist()))
+        assert (strategy.behind == 0) is hidden
+    assert found[0] == found[1]

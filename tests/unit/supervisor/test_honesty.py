@@ -25,6 +25,7 @@ from liualgotrader.strategies.base import Strategy, StrategyType
 from liualgotrader.supervisor.backtest_bars import BarsWanted, played_bars
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest
 from liualgotrader.supervisor.honesty import CheckedRun, HonestyChecks
+from liualgotrader.tapes.generated_profile import tickers
 from tests.fakes.supervisor import RecordingScreen
 
 ROOT = Path(__file__).parents[3]
@@ -136,6 +137,19 @@ class TomorrowInRun(Tomorrow):
         return action(rows.close.shift(-1).iloc[-2] > rows.close.mean(), position)
 
 
+class NormalisedAtTheStart(Tomorrow):
+    """Works out what is usual of all days that will be played, before the first of them."""
+
+    async def create(self) -> Any:
+        [symbol] = tickers(1)
+        hours = self.loader[symbol]["2024-03-08":"2024-03-15"].close.resample("1h").last()
+        self.usual = hours.mean()
+        return await super().create()
+
+    def on_bar(self, ctx: Any, bar: Any) -> None:
+        turn(ctx, bar.close < self.usual)
+
+
 class BehindTheView(Swing):
     """Looks behind `ctx.bars` into the memory that holds the run's bars."""
 
@@ -147,7 +161,9 @@ class BehindTheView(Swing):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [Shifted, Normalised, LabelledByStart, Tomorrow, TomorrowInRun, BehindTheView])
+@pytest.mark.parametrize(
+    "kind", [Shifted, Normalised, LabelledByStart, Tomorrow, TomorrowInRun, NormalisedAtTheStart, BehindTheView]
+)
 def test_a_look_ahead_is_found_with_strategy_symbol_and_time(kind: type[Strategy], check: Check) -> None:
     found = check(kind, days=MINUTES)
     assert found.check.verdict == "failed"
