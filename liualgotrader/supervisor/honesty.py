@@ -57,13 +57,14 @@ class CheckedRun:
     notes: list[str]
     batch_id: str
     outcome: BacktestOutcome
+    stopped: bool = False  # before all was compared
 
     @property
     def exit_code(self) -> int:
         """6 if something was found, 130 if it was ended early, else the run's own, or 5 if nothing can be said."""
         if self.check.verdict == "failed":
             return FOUND
-        if self.outcome.run.ended:
+        if self.stopped:
             return _INTERRUPTED
         return self.outcome.exit_code or (_NOTHING_SAID if self.check.verdict == "unknown" else 0)
 
@@ -75,6 +76,7 @@ class HonestyChecks:
     base: Backtesting
     told: Told
     notes: list[str] = field(default_factory=list)
+    stopped: bool = False  # by Ctrl-C, in a run that only serves a comparison
 
     def look_ahead(self, most: int = MOST_ENDS) -> CheckedRun:
         """Play the backtest as it is, and again where bars that have not closed are nowhere, or end sooner.
@@ -95,46 +97,42 @@ class HonestyChecks:
             return not hidden.pressed()
 
         ends.told = told
-        unknowing = self._play(hidden, "without what comes later").run
-        found = [*differences(outcome.run, unknowing, "without what comes later")]
+        found = self._compared(outcome.run, hidden, "without what comes later")
+        self.stopped |= ends.stopped
         for one in ends.found:
             rows, words = one.rows, f"if the bars end {self._time_text(self._closes(one.rows, one.end))}"
             found.append(
                 OtherDecision(rows.strategy, rows.symbol, self._closes(rows, one.row), one.full, one.cut, words)
             )
-        stopped = bool(unknowing.ended or ends.stopped)
-        if not stopped:
-            found += [*self._cut_short(outcome.run), *self._asked_later(outcome.run, self.base.asked or hidden.asked)]
+        if not self.stopped:
+            found += self._cut_short(outcome.run) + self._asked_later(outcome.run, self.base.asked or hidden.asked)
         if ends.possible > ends.tried and not ends.found:
             self.notes.append(
                 f"array signals were asked again about bars that end at {ends.tried:,} of {ends.possible:,} places:"
                 " --every-bar takes all"
             )
-        return self._told(LOOKAHEAD, outcome, found, ends, stopped=stopped)
+        return self._told(LOOKAHEAD, outcome, found, ends)
 
-    def _cut_short(self, base: RunRecord) -> Iterator[OtherDecision]:
-        """Yield what is decided otherwise where the data ends with a session; the one after it is played without bars."""
+    def _cut_short(self, base: RunRecord) -> list[OtherDecision]:
+        """Return what is decided otherwise where the data ends with a session; the one after it is played without bars."""
         if len(base.sessions) < 2:
-            return
+            return []
         place = random.Random(self.base.request.bars.seed).randrange(len(base.sessions) - 1)  # noqa: S311
         last, empty = base.sessions[place : place + 2]
         again = self._again(until(self.base.played, last), last=empty)
-        words = f"with data until {last.day}"
-        yield from differences(base, self._play(again, words).run, words, until=last.closes_at)
+        return self._compared(base, again, f"with data until {last.day}", until=last.closes_at)
 
-    def _asked_later(self, base: RunRecord, asked: tuple[str, int, int] | None) -> Iterator[OtherDecision]:
-        """Yield what is decided otherwise if data loaders have the later bars that they are asked for."""
-        if asked is None:
-            return
+    def _asked_later(self, base: RunRecord, asked: tuple[str, int, int] | None) -> list[OtherDecision]:
+        """Return what is decided otherwise if data loaders have the later bars that they are asked for."""
+        if asked is None or self.stopped:
+            return []
         symbol, now, at = asked
         self.notes.append(
             f"at {self._time_text(now)} a data loader is asked for {symbol} at {self._time_text(at)}, which is later:"
             " a backtest answers with what there is by then"
         )
-        words = "if the data loader had the later bars that it is asked for"
-        yield from differences(
-            base, self._play(self._again(self.base.played, Scrutiny(literal=True)), words).run, words
-        )
+        again = self._again(self.base.played, Scrutiny(literal=True))
+        return self._compared(base, again, "if the data loader had the later bars that it is asked for")
 
     def warm_up(self) -> CheckedRun:
         """Play the backtest as it is, and with half, twice and four times the history before its first day.
@@ -147,38 +145,35 @@ class HonestyChecks:
         outcome = self._play(self.base, f"{usual} sessions of history")
         before = previous_sessions(self.base.request.bars.first, 4 * max(1, usual))
         longest = since(self.base.load(len(before)), before[:1], outcome.run.sessions[0])
-        known, more, stopped = _sessions_there(self.base.played, before), 0, bool(outcome.run.ended)
+        known, more = _sessions_there(self.base.played, before), 0
         found: list[OtherDecision] = []
         for count in sorted({usual // 2, len(before) // 2, len(before)} - {usual}):
             bars = since(longest, before[len(before) - count :], outcome.run.sessions[0])
             there = _sessions_there(bars, before)
-            if stopped or (count > usual and there <= max(known, more)):
+            if outcome.run.ended or self.stopped or (count > usual and there <= max(known, more)):
                 continue
             again, words = self._again(bars), f"with {there} sessions of history"
             others = self._rows(again)
-            run = self._play(again, words).run
-            stopped = bool(run.ended)
-            differing = [
-                *differences(outcome.run, run, words, settled=_SETTLED),
-                *self._row_differences(rows, others, words),
-            ]
+            differing = self._compared(outcome.run, again, words, settled=_SETTLED)
+            if not self.stopped:
+                differing += self._row_differences(rows, others, words)
             if count > usual:
                 found, more = found + differing, there
-            elif not stopped:
+            elif not self.stopped:
                 self.notes.append(f"{words}: {'other decisions, so that is too few' if differing else 'the same'}")
-        if not more and not stopped:
+        if not (more or self.stopped or outcome.run.ended):
             self.notes.append(
                 f"the data has no more history than the {known} sessions that are loaded, so that nothing can be said:"
                 " begin on a later day"
             )
-        return self._told(WARMUP, outcome, found, rows, stopped=stopped, unknown=not more)
+        return self._told(WARMUP, outcome, found, rows, unknown=not more)
 
     # --- runs ------------------------------------------------------------------------------------------
 
     def _again(
         self, bars: PlayedBars, scrutiny: Scrutiny | None = None, last: TradingSession | None = None
     ) -> Backtesting:
-        request = msgspec.structs.replace(self.base.request, database=False)
+        request = msgspec.structs.replace(self.base.request, database=False, benchmark="")  # which may have no bars yet
         if last is not None:
             request = msgspec.structs.replace(request, bars=msgspec.structs.replace(request.bars, last=last.day))
         quiet = msgspec.structs.replace(bars, notes=())
@@ -213,6 +208,14 @@ class HonestyChecks:
         finally:
             logging.disable(before)
 
+    def _compared(
+        self, base: RunRecord, again: Backtesting, words: str, *, until: int | None = None, settled: float = _SAME_VALUE
+    ) -> list[OtherDecision]:
+        """Play another run and return what it decided otherwise; nothing if it did not come to its end."""
+        run = self._play(again, words).run
+        self.stopped |= run.ended is not None
+        return [] if self.stopped else [*differences(base, run, words, until=until, settled=settled)]
+
     # --- what came of them -----------------------------------------------------------------------------------
 
     def _told(
@@ -222,14 +225,13 @@ class HonestyChecks:
         found: Sequence[OtherDecision],
         rows: AskedRows | None = None,
         *,
-        stopped: bool = False,
         unknown: bool = False,
     ) -> CheckedRun:
         """Return what the check says; a strategy that does not decide the same twice is left out."""
         notes, unsteady = self.notes, set(rows.unsteady if rows is not None else ())
-        if found and not stopped:
-            again = self._play(self._again(self.base.played), "the run once more").run
-            unsteady |= {one.strategy for one in differences(outcome.run, again, "")}
+        if found and not self.stopped:
+            again = self._compared(outcome.run, self._again(self.base.played), "once more as it is")
+            unsteady |= {one.strategy for one in again}
         for strategy in sorted(unsteady):
             notes.append(
                 f"{strategy} does not decide the same when it is played twice, so that nothing can be said of it: random"
@@ -243,10 +245,11 @@ class HonestyChecks:
         decided = bool(outcome.run.signals) or (rows is not None and any(one.acts() for one in rows.rows))
         if not decided:
             notes.append("no strategy decided anything, so that nothing can be said: take more days or symbols")
-        if outcome.run.ended or stopped:
+        stopped = bool(outcome.run.ended) or self.stopped
+        if stopped:
             notes.append("ended by Ctrl-C: not all was compared")
         verdict = "failed" if kept else "passed"
-        if not kept and (unsteady or unknown or stopped or not decided or outcome.run.ended):
+        if not kept and (unsteady or unknown or stopped or not decided):
             verdict = "unknown"
         sentences = [
             f"{one.strategy} on {one.symbol} at {self._time_text(one.at)}: {one.base}; {one.other_run}: {one.other}"
@@ -255,7 +258,7 @@ class HonestyChecks:
         if len(kept) > _MOST_SENTENCES:
             sentences.append(f"{len(kept) - _MOST_SENTENCES} more symbols of strategies: --json names all")
         check = HonestyCheck(name, WallClock().now(), verdict, (*sentences, *notes))
-        return CheckedRun(check, kept, notes, self.base.batch_id, outcome)
+        return CheckedRun(check, kept, notes, self.base.batch_id, outcome, stopped)
 
     def _closes(self, rows: ArrayRows, row: int) -> int:
         period = self.base.request.bars.period

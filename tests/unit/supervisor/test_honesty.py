@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -51,7 +52,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
         with Backtesting(
             request, settings, plan, RecordingScreen(), classes=classes, bars=more.pop("bars", None)
         ) as run:
-            found: CheckedRun = getattr(HonestyChecks(run, lambda what, done, of: None), word)(**more)
+            found: CheckedRun = getattr(HonestyChecks(run, more.pop("told", lambda what, done, of: None)), word)(**more)
             return found
 
     return checked
@@ -349,6 +350,19 @@ def test_where_nothing_can_be_said_that_is_said(kind: type[Strategy], sentence: 
     found = check(kind)
     assert (found.check.verdict, found.exit_code) == ("unknown", 5)
     assert sentence in found.check.findings[-1]
+
+
+@pytest.mark.parametrize("step", ["the run", "without what comes later", "Rising on"])
+def test_ctrl_c_ends_a_check_which_then_says_nothing_of_what_it_did_not_compare(step: str, check: Check) -> None:
+    def press(what: str, done: int, of: int) -> None:
+        if what.startswith(step) and done == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    kind = Rising if step == "Rising on" else Means
+    found = check(kind, told=press)
+    assert found.exit_code == (6 if found.differences else 130)
+    assert found.check.findings[-1] == "ended by Ctrl-C: not all was compared"
+    assert found.check.verdict == ("failed" if found.differences else "unknown")
 
 
 # --- history ------------------------------------------------------------------------------------------------
