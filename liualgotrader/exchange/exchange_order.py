@@ -57,8 +57,8 @@ class ExchangeOrder(msgspec.Struct, eq=False, gc=False):
     trail: int | None = None
     trail_percent: Decimal | None = None
     extended: bool = False
-    divisible: bool = False  # a whole quantity, too, trades in parts
     opening: bool = False  # opens or adds to a position; else it reduces one
+    divisible: bool = False  # a whole quantity, too, trades in parts
     status: str = "pending_new"
     arrived: bool = False
     working_at: int = 0

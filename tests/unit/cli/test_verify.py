@@ -171,7 +171,7 @@ def test_strategies_keep_their_order(author: Path, stranger: Path, program: Prog
 def test_a_run_that_was_ended_early_is_not_saved(
     author: Path, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("liualgotrader.supervisor.backtesting._ctrl_c", lambda: nullcontext(lambda: True))
+    monkeypatch.setattr("liualgotrader.supervisor.backtesting.ctrl_c", lambda: nullcontext(lambda: True))
     code, _, err = program(author, *DAYS, "--save", "early.zip")
     assert code == 130
     assert "the result is not saved: it was ended early" in err
