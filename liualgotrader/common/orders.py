@@ -248,6 +248,7 @@ class BrokerOrder(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag="
     type: OrderType | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+    time_in_force: str = ""  # not told
 
 
 def with_legs(orders: Iterable[BrokerOrder]) -> Iterator[BrokerOrder]:

@@ -314,6 +314,7 @@ def _intent_of(state: DeskState, seen: BrokerOrder, slot: int, strategy: str, be
         slot=slot,
         quantity=seen.quantity,
         type=seen.type or planned.type,
+        time_in_force=seen.time_in_force or planned.time_in_force,
         decided_at=seen.submitted_at,
         valid_until=state.machine,
         limit_price=seen.limit_price,

@@ -111,6 +111,7 @@ def broker_order(raw: object) -> ours.BrokerOrder:
         type=TYPES.get(fields.text_or("type")),
         limit_price=fields.positive_or_none("limit_price"),
         stop_price=fields.positive_or_none("stop_price"),
+        time_in_force=fields.text_or("time_in_force"),
     )
 
 

@@ -76,6 +76,7 @@ def broker_order(view: OrderView) -> BrokerOrder:
         type=TYPES.get(view.type),
         limit_price=view.limit_price,
         stop_price=view.stop_price,
+        time_in_force=view.time_in_force,
     )
 
 
@@ -100,6 +101,7 @@ def order_now(order: ExchangeOrder, legs: Iterable[ExchangeOrder] = ()) -> Broke
         TYPES.get(order.type),
         None if limit is None else price(limit),
         None if stop is None else price(stop),
+        order.time_in_force,
     )
 
 

@@ -389,6 +389,18 @@ def test_the_exits_of_a_bracket_trade_for_their_parents_position(world: World) -
     assert sorted(r.state for n, r in rows.items() if n != name) == ["canceled", "filled"]
 
 
+@pytest.mark.parametrize("time_in_force", ["day", "gtc"])
+def test_rows_of_a_brackets_exits_say_how_long_the_exchange_keeps_them(world: World, time_in_force: str) -> None:
+    target, stop = Decimal("103"), Decimal("97")
+    name = filled(world, 1, "buy", 10, time_in_force=time_in_force, take_profit=target, stop_loss=stop)
+    legs = {leg.client_order_id: leg.time_in_force for leg in world.exchange.order_by_client_id("me", name).legs}
+    assert {row.client_order_id: row.time_in_force for row in world.order_rows().values()} == {
+        name: time_in_force,
+        **legs,
+    }
+    assert [*legs.values()] == [time_in_force] * 2
+
+
 def test_a_gap_in_the_streams_numbers_asks_for_the_broker_s_books(world: World) -> None:
     name = filled(world, 1, "buy", 10, limit_price=Decimal("99.00"))
     newest = world.desk.state.broker_view.sequence

@@ -86,9 +86,17 @@ def test_a_status_we_have_no_word_for_leaves_the_order_working(word: str) -> Non
 
 
 def test_the_exits_of_a_bracket_are_its_legs() -> None:
-    leg = ORDER | {"id": "leg", "type": "stop", "stop_price": "160.5", "side": "sell", "status": "held"}
+    leg = ORDER | {
+        "id": "leg",
+        "type": "stop",
+        "stop_price": "160.5",
+        "side": "sell",
+        "status": "held",
+        "time_in_force": "gtc",
+    }
     [read] = wire.broker_order(ORDER | {"legs": [leg], "type": "limit", "limit_price": "171"}).legs
     assert (read.broker_order_id, read.type, read.stop_price) == ("leg", OrderType.STOP, Decimal("160.5"))
+    assert read.time_in_force == "gtc"
 
 
 def test_a_type_without_a_word_of_ours_stays_without_one() -> None:
