@@ -10,9 +10,8 @@ import numpy as np
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import HOUR, MINUTE
 from liualgotrader.common.market_columns import BarColumns, Floats, Ints
-from liualgotrader.common.rows import ActivityRow, EquityRow, FilledTrade
+from liualgotrader.common.rows import BUYS, ActivityRow, EquityRow, FilledTrade
 
-_BUYS = ("buy", "buy_short")
 _CENTS = 4  # decimals kept
 
 
@@ -47,7 +46,7 @@ def equity_of(
         amount[np.searchsorted(at, activity.at) :] += float(activity.amount or 0)
     of_symbol: dict[str, list[tuple[int, float, float]]] = {}  # instant, signed shares, dollars
     for one in executions:
-        signed = one.quantity if one.operation in _BUYS else -one.quantity
+        signed = one.quantity if one.operation in BUYS else -one.quantity
         paid = float(-signed * one.price - one.fee)
         of_symbol.setdefault(one.symbol, []).append((one.at + (one.at in opens), float(signed), paid))
     for symbol, fills in of_symbol.items():

@@ -11,10 +11,9 @@ import msgspec
 
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.position import after_execution
-from liualgotrader.common.rows import CarriedPosition, FilledTrade
+from liualgotrader.common.rows import BUYS, CarriedPosition, FilledTrade
 
 _STEP = Decimal("0.01")
-_BUYS = frozenset({"buy", "buy_short"})  # the original's buy_short bought a short position back
 
 Key = tuple[int, str]  # algo_run_id, symbol
 
@@ -112,7 +111,7 @@ def percentage(part: Decimal, whole: Decimal) -> Decimal:
 
 def sign_of(trade: FilledTrade) -> int:
     """Return +1 for a purchase, -1 for a sale."""
-    return 1 if trade.operation in _BUYS else -1
+    return 1 if trade.operation in BUYS else -1
 
 
 def in_order(trades: Iterable[FilledTrade]) -> list[FilledTrade]:

@@ -14,6 +14,8 @@ import msgspec
 
 from liualgotrader.common.money import ZERO
 
+BUYS = ("buy", "buy_short")  # operations of executions; the original's buy_short bought a short position back
+
 
 class BatchRow(msgspec.Struct, frozen=True):
     """One run of `trader`."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from liualgotrader.common.money import plain
+from liualgotrader.common.rows import BUYS
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -17,8 +18,8 @@ _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH = _EPOCH_UTC.replace(tzinfo=None)
 _MICROSECOND = timedelta(microseconds=1)
 
-# Signed shares of the execution `t` of new_trades; buy_short bought a short position back.
-SIGNED = "CASE WHEN t.operation IN ('buy', 'buy_short') THEN t.qty ELSE -t.qty END"
+# Signed shares of the execution `t` of new_trades.
+SIGNED = f"CASE WHEN t.operation IN {BUYS} THEN t.qty ELSE -t.qty END"
 
 
 def utc_naive(at: int) -> datetime:
