@@ -201,10 +201,10 @@ def _data_options(group: Any) -> None:
 
 
 def _account_options(group: Any) -> None:
+    from liualgotrader.common.tradeplan import FillProfile
+
     group.add_argument("--cash", metavar="$", type=partial(amount, least=0.01), help="at the start (default 100000)")
-    group.add_argument(
-        "--fills", choices=("strict", "paper", "touch", "siis"), help="how orders are filled (default strict)"
-    )
+    group.add_argument("--fills", choices=[*map(str, FillProfile)], help="how orders are filled (default strict)")
     group.add_argument(
         "--fees", choices=("none", "regulatory", "commission", "all"), help="what an order costs (default none)"
     )

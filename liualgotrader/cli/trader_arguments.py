@@ -12,7 +12,7 @@ from liualgotrader.cli.common import Parser, parser_of
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import SYMBOL_RULE, is_symbol
-from liualgotrader.common.tradeplan import TradePlan, parse_tradeplan, read_tradeplan
+from liualgotrader.common.tradeplan import FillProfile, TradePlan, parse_tradeplan, read_tradeplan
 
 if TYPE_CHECKING:
     from liualgotrader.supervisor.request import TraderRequest
@@ -143,7 +143,7 @@ def market_options(group: Any) -> None:
     )
     add("--free-run", action="store_true", help="do not wait for the stack (overload tests)")
     add("--symbols", metavar="A,B|N", type=_symbols, help="only these symbols, or so many generated ones")
-    add("--fills", choices=("strict", "paper", "touch", "siis"), help="how orders are filled (default strict)")
+    add("--fills", choices=[*map(str, FillProfile)], help="how orders are filled (default strict)")
     add("--fees", choices=("none", "regulatory", "commission", "all"), help="what an order costs (default none)")
     latency_help = "market time to an order's effect (default 1)"
     add("--latency", metavar="MS", dest="latency_ms", type=latency, help=latency_help)

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from enum import EnumMeta
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ from liualgotrader.common.endpoint_address import canonical_address
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.secret import NO_SECRET, Secret
 from liualgotrader.common.session_plan import PAPER_URL, Endpoints, SessionPlan, updates_address
-from liualgotrader.common.tradeplan import Limits, Simulation
+from liualgotrader.common.tradeplan import FillProfile, Limits, Simulation
 
 DATA_URL = "https://data.alpaca.markets"
 STREAM_URL = "wss://stream.data.alpaca.markets"
@@ -99,7 +100,7 @@ OPTIONS: Mapping[str, Option] = {
     "cpu_factor": Option("CPU_FACTOR", "", "consumers per core, instead of the automatic number"),
     "seed": Option("LIU_SEED", "seed", "seed of the session's random numbers and of the generated market"),
     "max_symbols": Option("LIU_MAX_SYMBOLS", "limits.max_symbols", "most symbols a session follows"),
-    "fills": Option("", "simulation.fills", "how the simulated market fills orders: strict, paper, touch or siis"),
+    "fills": Option("", "simulation.fills", f"how the simulated market fills orders: {', '.join(FillProfile)}"),
     "fees": Option("", "simulation.fees", "what it charges: none, regulatory, commission or all"),
     "latency_ms": Option("", "simulation.latency_ms", "its latency, milliseconds of market time"),
     "link": Option("", "link", "how processes are connected: seqpacket or queue"),
@@ -145,7 +146,7 @@ class Settings:
     cpu_factor: float | None = None
     seed: int | None = None
     max_symbols: int = Limits().max_symbols
-    fills: Literal["strict", "paper", "touch", "siis"] = "strict"
+    fills: FillProfile = FillProfile.STRICT
     fees: Literal["none", "regulatory", "commission", "all"] = "none"
     latency_ms: float = 1.0
     link: Literal["seqpacket", "queue"] = "seqpacket"
@@ -296,7 +297,7 @@ def _checked(name: str, name_there: str, place: str, found: Any) -> Any:
 
 
 def _in_words(kind: Any) -> str:
-    choices = getattr(kind, "__args__", ())
+    choices = [*kind] if isinstance(kind, EnumMeta) else getattr(kind, "__args__", ())
     if choices and all(isinstance(c, str) for c in choices):
         return "one of " + ", ".join(choices)
     inner = [c for c in choices if c is not type(None)] or [kind]

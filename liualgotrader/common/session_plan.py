@@ -16,7 +16,7 @@ from liualgotrader.common.clock import MINUTE, QUANTUM, SECOND
 from liualgotrader.common.endpoint_address import canonical_address, is_loopback
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.files import replace_file
-from liualgotrader.common.tradeplan import Limits, Timings, TradePlan
+from liualgotrader.common.tradeplan import FillProfile, Limits, Timings, TradePlan
 
 PAPER_URL = "https://paper-api.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
@@ -209,7 +209,7 @@ class MarketSpec(msgspec.Struct, frozen=True):
     port: int = 0
     page: str = ""  # of the session whose clock it owns; empty: it makes one of its own
     cash: str = "100000"
-    fill_profile: str = "strict"
+    fill_profile: str = FillProfile.STRICT
     fees: str = "none"
     latency: int = 1_000_000  # ns of market time from acceptance to the book
     state: str = ""  # a file: accounts are kept over restarts

@@ -7,6 +7,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
@@ -73,10 +74,24 @@ class Limits(msgspec.Struct, frozen=True):
     max_symbols: _PositiveCount = 1000
 
 
+class FillProfile(StrEnum):
+    """How orders find their fills.
+
+    STRICT takes displayed size only, rests limits in a queue; PAPER is the vendor's paper environment
+    (size ignored, a random tenth of fills is partial); TOUCH fills everything whole at the touch, and so does SIIS,
+    whose rules these are.
+    """
+
+    STRICT = "strict"
+    PAPER = "paper"
+    TOUCH = "touch"
+    SIIS = "siis"
+
+
 class Simulation(msgspec.Struct, frozen=True):
     """How the simulated market fills, charges and delays orders."""
 
-    fills: Literal["strict", "paper", "touch", "siis"] = "strict"
+    fills: FillProfile = FillProfile.STRICT
     fees: Literal["none", "regulatory", "commission", "all"] = "none"
     latency_ms: _NotNegative = 1.0  # market time from a request to its effect
 
@@ -254,7 +269,8 @@ def _in_words(error: str) -> str:
     key = where[1].replace("[...]", ".<name>") if where else ""
     if bad := re.match(r"Invalid enum value '(.*)' - at", error):
         literals = get_type_hints(Simulation) | {"protection": _Protection, "link": _Link}
-        choices = tuple(filter(None, get_args(literals.get(key.removeprefix("simulation."), _Link))))
+        kind = literals.get(key.removeprefix("simulation."), _Link)
+        choices = tuple(kind) if kind is FillProfile else tuple(filter(None, get_args(kind)))
         choices = EVENT_KINDS if key.startswith("events") else choices
         return f"`{key}` cannot be '{bad[1]}'; it may be {', '.join(choices)}"
     if kinds := re.match(r"Expected `([^`]*)`, got `([^`]*)`", error):

@@ -25,9 +25,10 @@ from math import ceil, floor
 
 import msgspec
 
+from liualgotrader.common.tradeplan import FillProfile
 from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.market import MarketBook
-from liualgotrader.exchange.rules import FillProfile, Rules
+from liualgotrader.exchange.rules import Rules
 from liualgotrader.exchange.units import step_of
 
 
@@ -176,8 +177,7 @@ class Touch(FillModel):
 
 
 def fill_model(rules: Rules, seed: int) -> FillModel:
-    """Return the model of the rules' profile; ValueError for an unknown one."""
-    profile = FillProfile(rules.profile)
-    if profile is FillProfile.STRICT:
+    """Return the model of the rules' profile."""
+    if rules.profile == FillProfile.STRICT:
         return Strict(rules.impact_bps, rules.bar_participation)
-    return Paper(rules.partial_probability, seed) if profile is FillProfile.PAPER else Touch()
+    return Paper(rules.partial_probability, seed) if rules.profile == FillProfile.PAPER else Touch()

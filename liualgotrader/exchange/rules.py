@@ -10,21 +10,8 @@ from enum import StrEnum
 import msgspec
 
 from liualgotrader.common.clock import HOUR, MILLISECOND, MINUTE, as_utc
+from liualgotrader.common.tradeplan import FillProfile
 from liualgotrader.exchange.fees import FeeModel, NoFees
-
-
-class FillProfile(StrEnum):
-    """How orders find their fills.
-
-    STRICT takes displayed size only, rests limits in a queue; PAPER is the vendor's paper environment
-    (size ignored, a random tenth of fills is partial); TOUCH fills everything whole at the touch, and so does SIIS,
-    whose rules these are.
-    """
-
-    STRICT = "strict"
-    PAPER = "paper"
-    TOUCH = "touch"
-    SIIS = "siis"
 
 
 class Phase(StrEnum):
@@ -39,7 +26,7 @@ class Phase(StrEnum):
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about the exchange that can be chosen. Durations are ns of market time."""
 
-    profile: str = FillProfile.STRICT
+    profile: FillProfile = FillProfile.STRICT
     fees: FeeModel = msgspec.field(default_factory=NoFees)
     latency_ns: int = 20 * MILLISECOND  # from a request to its effect, for submit, replace and cancel alike
     match_on_arrival: bool = True  # False: an order trades only with market events after it has arrived

@@ -34,10 +34,11 @@ from liualgotrader.common.money import exact
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.common.tlog import say
+from liualgotrader.common.tradeplan import FillProfile
 from liualgotrader.common.untrusted import MOST_BYTES
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.fees import FEES
-from liualgotrader.exchange.rules import ExchangeSession, FillProfile, Rules
+from liualgotrader.exchange.rules import ExchangeSession, Rules
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.simulator import account_routes, control_routes, data_routes, stream_routes, trading_routes
 from liualgotrader.simulator.access import RATE, VENDOR_RATE, RequestRate, apply_faults, check_access
@@ -206,7 +207,7 @@ def rules_of(spec: MarketSpec) -> Rules:
         raise ConfigError(f"Unknown fill profile {spec.fill_profile}; choose one of: {', '.join(FillProfile)}.")
     if spec.fees not in FEES:
         raise ConfigError(f"Unknown fees {spec.fees}; choose one of: {', '.join(FEES)}.")
-    return Rules(profile=spec.fill_profile, fees=FEES[spec.fees], latency_ns=spec.latency)
+    return Rules(profile=FillProfile(spec.fill_profile), fees=FEES[spec.fees], latency_ns=spec.latency)
 
 
 def write_token(folder: Path) -> tuple[str, Path]:

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from liualgotrader.common.money import ZERO
-from liualgotrader.exchange.rules import FillProfile, Rules
+from liualgotrader.common.tradeplan import FillProfile
+from liualgotrader.exchange.rules import Rules
 from tests.fakes.broker import SYMBOLS, World
 
 PICK = st.integers(0, 10_000)

@@ -12,7 +12,16 @@ import pytest
 
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.secret import without_secrets
-from liualgotrader.common.tradeplan import Limits, Simulation, Timings, TradePlan, load_tradeplan, read_tradeplan, shown
+from liualgotrader.common.tradeplan import (
+    FillProfile,
+    Limits,
+    Simulation,
+    Timings,
+    TradePlan,
+    load_tradeplan,
+    read_tradeplan,
+    shown,
+)
 
 STRATEGY = '[strategies.Breakout]\nfilename = "s.py"\n'
 MOMENTUM = """
@@ -89,7 +98,7 @@ def test_a_plan_with_every_documented_key_is_read(load: Callable[[str], TradePla
     assert (plan.consumers, plan.seed, plan.link, plan.real_frames, plan.keep_picks) == (3, 7, "queue", True, True)
     assert plan.timings == Timings(run_all_seconds=300)
     assert plan.limits == Limits(orders_per_minute=10)
-    assert plan.simulation == Simulation("touch", "all", 2.5)
+    assert plan.simulation == Simulation(FillProfile.TOUCH, "all", 2.5)
     assert list(plan.scanners) == ["momentum", "Watchlist"]
     assert plan.scanners["Watchlist"]["anything_else"] == "goes to the constructor"
     assert plan.strategies["Breakout"]["filename"] == str(tmp_path / "s.py")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liualgotrader.common.tradeplan import FillProfile
 from liualgotrader.exchange.rules import Rules
 from tests.examples import examples
 from tests.fakes.exchange import CLOSE, OPEN, SECOND, Floor
@@ -102,7 +103,7 @@ bar 10.00 10.10 9.90 10.00 x 100
 """
 
 
-def floor_of_bars(profile: str = "strict") -> Floor:
+def floor_of_bars(profile: FillProfile = FillProfile.STRICT) -> Floor:
     """An exchange that plays bars and has seen a price of 10."""
     rules = Rules(latency_ns=0, match_on_arrival=False, synthetic_quotes=False, profile=profile)
     return Floor(rules, closes={"X": 10.0}.get)
@@ -120,7 +121,7 @@ def test_strict_on_bars(play: str) -> None:
 
 @cases(TOUCH)
 def test_touch_on_bars(play: str) -> None:
-    floor_of_bars("touch").play(play)
+    floor_of_bars(FillProfile.TOUCH).play(play)
 
 
 def test_orders_without_a_limit_slip_and_limits_do_not() -> None:
@@ -210,10 +211,15 @@ def walks(draw: st.DrawFn) -> list[tuple[float, float, float, float, int]]:
     st.sampled_from(["buy", "sell"]),
     st.integers(1, 400),
     st.integers(-50, 50),
-    st.sampled_from(["strict", "touch"]),
+    st.sampled_from([FillProfile.STRICT, FillProfile.TOUCH]),
 )
 def test_every_fill_lies_inside_its_bar_and_never_beyond_the_order(
-    bars: list[tuple[float, float, float, float, int]], kind: str, side: str, quantity: int, away: int, profile: str
+    bars: list[tuple[float, float, float, float, int]],
+    kind: str,
+    side: str,
+    quantity: int,
+    away: int,
+    profile: FillProfile,
 ) -> None:
     floor = floor_of_bars(profile)
     sign = 1 if side == "buy" else -1

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from liualgotrader.common.tradeplan import FillProfile
 from liualgotrader.exchange.rules import Rules
 from tests.fakes.exchange import Floor
 
@@ -252,12 +253,12 @@ def test_strict(play: str) -> None:
 
 @cases(TOUCH)
 def test_touch(play: str) -> None:
-    Floor(Rules(latency_ns=0, profile="touch")).play(play)
+    Floor(Rules(latency_ns=0, profile=FillProfile.TOUCH)).play(play)
 
 
 @cases(TOUCH)
 def test_siis_fills_by_the_same_rules(play: str) -> None:
-    Floor(Rules(latency_ns=0, profile="siis")).play(play)
+    Floor(Rules(latency_ns=0, profile=FillProfile.SIIS)).play(play)
 
 
 @cases(IMPACT)
@@ -294,7 +295,7 @@ def test_an_order_meets_the_market_as_it_is_when_it_arrives() -> None:
 
 
 def test_the_paper_profile_ignores_size_and_fills_a_tenth_in_parts() -> None:
-    floor = Floor(Rules(latency_ns=0, profile="paper"), cash="100000000")
+    floor = Floor(Rules(latency_ns=0, profile=FillProfile.PAPER), cash="100000000")
     floor.quote(9.99, 1, 10.01, 1)
     for i in range(400):
         floor.send("buy", "1000", client_order_id=f"n{i:03}")

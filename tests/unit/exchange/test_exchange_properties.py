@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liualgotrader.common.events import Quote, Status, TradeTick
+from liualgotrader.common.tradeplan import FillProfile
 from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.exchange_values import OrderChanges, OrderRequest, Refusal, Update
 from liualgotrader.exchange.fees import RegulatoryFees
@@ -100,7 +101,7 @@ opening = [("quote", (symbol, 9.99, 300, 10.01, 300)) for symbol in SYMBOLS]
 plots = st.lists(steps, min_size=15, max_size=80).map(lambda steps: opening + steps)
 rule_sets = st.builds(
     Rules,
-    profile=st.sampled_from(["strict", "strict", "paper", "touch", "siis"]),
+    profile=st.sampled_from([FillProfile.STRICT, *FillProfile]),
     latency_ns=st.sampled_from([0, 500_000_000, 3_000_000_000]),
     impact_bps=st.sampled_from([None, None, Decimal(5)]),
     fees=st.just(RegulatoryFees()),

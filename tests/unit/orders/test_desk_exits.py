@@ -19,8 +19,9 @@ from liualgotrader.common.clock import SECOND
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import Declare, OrderType, ReplaceIntent
 from liualgotrader.common.rows import OrderEventRow
+from liualgotrader.common.tradeplan import FillProfile
 from liualgotrader.exchange.exchange_values import OrderRequest, Refusal
-from liualgotrader.exchange.rules import FillProfile, Rules
+from liualgotrader.exchange.rules import Rules
 from liualgotrader.orders.desk_messages import Cancel, Flatten, KillSwitch, Leave, Reconcile, Reconnected, Tick, Warn
 from tests.examples import examples
 from tests.fakes.broker import CLOSE, HOURS, SLOTS, SYMBOLS, WIDE, World, desk_terms, now_of
