@@ -13,6 +13,7 @@ from liualgotrader.analytics import performance
 from liualgotrader.analytics.summary import TradingFigures, by_strategy, by_symbol, grouped, open_gain, trading_figures
 from liualgotrader.analytics.trips import OpenPosition, round_trips
 from liualgotrader.common.calendar import TradingSession
+from liualgotrader.common.clock import DAY
 from liualgotrader.common.market_columns import Floats
 from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.rows import FilledTrade
@@ -67,20 +68,26 @@ class BacktestSummary:
     dividends: Decimal = ZERO  # dollars received, less those that short positions paid; no part of the trades' gains
 
 
-def equity_figures(equity: Floats) -> EquityFigures:
-    """Return the figures of an equity: the value before the first session, then at each close."""
+def year_of(sessions: Sequence[TradingSession]) -> int:
+    """Return how many sessions like these a year has."""
+    around_the_clock = all(session.closes_at - session.opens_at == DAY for session in sessions)
+    return performance.YEAR_OF_DAYS if around_the_clock else performance.YEAR
+
+
+def equity_figures(equity: Floats, year: int = performance.YEAR) -> EquityFigures:
+    """Return the figures of an equity: the value before the first session, then at each close; `year` is of sessions."""
     returns, worst = performance.returns_of(equity), performance.worst_drawdown(equity)
     return EquityFigures(
         first=performance.known(equity[0]),
         last=performance.known(equity[-1]),
         total_return=performance.total_return(equity),
-        annual_growth=performance.annual_growth(equity),
-        sharpe_ratio=performance.sharpe_ratio(returns),
-        sortino_ratio=performance.sortino_ratio(returns),
+        annual_growth=performance.annual_growth(equity, year),
+        sharpe_ratio=performance.sharpe_ratio(returns, year),
+        sortino_ratio=performance.sortino_ratio(returns, year),
         max_drawdown=None if worst is None else worst.depth,
         drawdown_sessions=None if worst is None else worst.sessions(len(equity) - 1),
-        calmar_ratio=performance.calmar_ratio(equity),
-        volatility=performance.volatility(returns),
+        calmar_ratio=performance.calmar_ratio(equity, year),
+        volatility=performance.volatility(returns, year),
         probabilistic_sharpe=performance.probabilistic_sharpe(returns),
     )
 
@@ -108,6 +115,7 @@ def summarize_backtest(
     began = np.array([t.started_at for t in trips.closed] + [p.opened_at for p in trips.open], np.int64)
     ended = np.array([t.ended_at for t in trips.closed] + [end for _ in trips.open], np.int64)
     opens, closes = (np.array([getattr(s, name) for s in sessions], np.int64) for name in ("opens_at", "closes_at"))
+    year = year_of(sessions)
     value = {"buy": ZERO, "sell": ZERO}
     for trade in executions:
         value[trade.operation] += trade.quantity * trade.price
@@ -116,11 +124,11 @@ def summarize_backtest(
         last_day=sessions[-1].day,
         sessions=len(sessions),
         bars=bars,
-        account=equity_figures(equity),
+        account=equity_figures(equity, year),
         benchmark_symbol=benchmark[0] if benchmark else "",
-        benchmark=equity_figures(benchmark[1]) if benchmark else None,
+        benchmark=equity_figures(benchmark[1], year) if benchmark else None,
         time_in_market=performance.time_in_market(began, ended, opens, closes),
-        turnover=performance.turnover(float(value["buy"]), float(value["sell"]), equity),
+        turnover=performance.turnover(float(value["buy"]), float(value["sell"]), equity, year),
         total=trading_figures("total", trips.closed, trips.open, prices),
         strategies=grouped(trips, by_strategy, strategies, prices),
         symbols=grouped(trips, by_symbol, prices=prices),

@@ -18,6 +18,7 @@ import numpy as np
 from liualgotrader.common.market_columns import Floats, Ints
 
 YEAR = 252  # sessions
+YEAR_OF_DAYS = 365  # where every day is one
 _SAME = 1e-12  # returns that differ by less are the same up to the rounding of their division
 _EULER = float(np.euler_gamma)
 _DRAWS = 2000  # of a bootstrap, fewer where more than ten thousand trades make each of them exact enough
@@ -40,7 +41,7 @@ def total_return(equity: Floats) -> float | None:
     return known(equity[-1] / equity[0] - 1.0)
 
 
-def annual_growth(equity: Floats) -> float | None:
+def annual_growth(equity: Floats, year: int = YEAR) -> float | None:
     """Return the compound annual growth rate, as a fraction: (last / first) ** (252 / sessions) - 1.
 
     None after the loss of more than everything.
@@ -50,17 +51,17 @@ def annual_growth(equity: Floats) -> float | None:
     if gained is None or gained < -1.0:
         return None
     with np.errstate(over="ignore"):
-        return known(np.float64(1.0 + gained) ** (YEAR / (len(equity) - 1)) - 1.0)
+        return known(np.float64(1.0 + gained) ** (year / (len(equity) - 1)) - 1.0)
 
 
-def volatility(returns: Floats) -> float | None:
+def volatility(returns: Floats, year: int = YEAR) -> float | None:
     """Return the annualised deviation of the returns, as a fraction: that of a sample (n - 1) * sqrt(252).
 
     Source: Hull, "Options, Futures, and Other Derivatives", estimating volatility from historical data.
     """
     if len(returns) < 2 or not np.all(np.isfinite(returns)):
         return None
-    return known(np.std(returns, ddof=1) * YEAR**0.5)
+    return known(np.std(returns, ddof=1) * year**0.5)
 
 
 def monthly_returns(equity: Floats, days: Sequence[date]) -> dict[tuple[int, int], float | None]:
@@ -77,7 +78,7 @@ def monthly_returns(equity: Floats, days: Sequence[date]) -> dict[tuple[int, int
     return found
 
 
-def sharpe_ratio(returns: Floats) -> float | None:
+def sharpe_ratio(returns: Floats, year: int = YEAR) -> float | None:
     """Return the annualised Sharpe ratio over a riskless rate of 0: mean / deviation * sqrt(252).
 
     The deviation is that of a sample (n - 1).
@@ -87,10 +88,10 @@ def sharpe_ratio(returns: Floats) -> float | None:
     if len(returns) < 2 or not np.all(np.isfinite(returns)):
         return None
     deviation = np.std(returns, ddof=1)
-    return known(np.mean(returns) / deviation * YEAR**0.5) if deviation > _SAME else None
+    return known(np.mean(returns) / deviation * year**0.5) if deviation > _SAME else None
 
 
-def sortino_ratio(returns: Floats) -> float | None:
+def sortino_ratio(returns: Floats, year: int = YEAR) -> float | None:
     """Return the annualised Sortino ratio with a target of 0: mean / downside deviation * sqrt(252).
 
     The downside deviation is the root of the mean of min(r, 0)², over all sessions.
@@ -99,7 +100,7 @@ def sortino_ratio(returns: Floats) -> float | None:
     if len(returns) < 2 or not np.all(np.isfinite(returns)):
         return None
     downside = np.sqrt(np.mean(np.minimum(returns, 0.0) ** 2))
-    return known(np.mean(returns) / downside * YEAR**0.5) if downside > _SAME else None
+    return known(np.mean(returns) / downside * year**0.5) if downside > _SAME else None
 
 
 def rolling_sharpe(returns: Floats, window: int) -> Floats:
@@ -193,12 +194,12 @@ def worst_drawdown(equity: Floats) -> Drawdown | None:
     return Drawdown(float(below[trough]), peak, trough, trough + int(again[0]) if len(again) else None)
 
 
-def calmar_ratio(equity: Floats) -> float | None:
+def calmar_ratio(equity: Floats, year: int = YEAR) -> float | None:
     """Return the annual growth over the depth of the worst drawdown, both of the whole time.
 
     Source: Young, "Calmar Ratio: A Smoother Tool", Futures 20 (1991), who takes the last 36 months.
     """
-    growth, worst = annual_growth(equity), worst_drawdown(equity)
+    growth, worst = annual_growth(equity, year), worst_drawdown(equity)
     if growth is None or worst is None or not worst.depth < -_SAME:
         return None
     return known(growth / -worst.depth)
@@ -226,14 +227,14 @@ def time_in_market(began: Ints, ended: Ints, opens: Ints, closes: Ints) -> float
     return known(np.sum(np.maximum(last - np.maximum(first, covered), 0)) / passed[-1])
 
 
-def turnover(bought: float, sold: float, equity: Floats) -> float | None:
+def turnover(bought: float, sold: float, equity: Floats, year: int = YEAR) -> float | None:
     """Return how often a year the account was turned over: the lesser of purchases and sales over the mean equity.
 
     Source: SEC, Form N-1A, item 13, portfolio turnover rate; by the account's value, a year of 252 sessions.
     """
     if len(equity) < 2 or not (mean := np.mean(equity)) > 0:
         return None
-    return known(min(bought, sold) / mean * YEAR / (len(equity) - 1))
+    return known(min(bought, sold) / mean * year / (len(equity) - 1))
 
 
 def win_rate(gains: Floats) -> float | None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liualgotrader.analytics import performance
-from liualgotrader.analytics.backtest_summary import EquityFigures, equity_figures
+from liualgotrader.analytics.backtest_summary import EquityFigures, equity_figures, year_of
 from liualgotrader.analytics.equity import AccountCurve
 from liualgotrader.analytics.performance import Significance
 from liualgotrader.analytics.summary import TradingFigures, by_strategy, by_symbol, grouped, trading_figures
@@ -136,11 +136,11 @@ def report_of(source: ReportSource) -> Report:
     gains = np.array([t.gain for t in trips.closed], np.float64)
     return Report(
         source=source,
-        account=equity_figures(equity) if known else None,
-        benchmark=equity_figures(held) if len(held) else None,
+        account=equity_figures(equity, year_of(source.sessions)) if known else None,
+        benchmark=equity_figures(held, year_of(source.sessions)) if len(held) else None,
         months=performance.monthly_returns(equity, [s.day for s in source.sessions]) if known else {},
         time_in_market=_time_in_market(trips, source.sessions),
-        turnover=performance.turnover(*_traded(source.executions), equity) if known else None,
+        turnover=performance.turnover(*_traded(source.executions), equity, year_of(source.sessions)) if known else None,
         total=trading_figures("total", trips.closed, trips.open, prices),
         strategies=grouped(trips, by_strategy, source.strategies, prices),
         symbols=grouped(trips, by_symbol, prices=prices),

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from liualgotrader.common.calendar import day_of
 from liualgotrader.common.events import Bar
 from liualgotrader.common.market_columns import BarColumns, Ints, day_numbers, take
 from liualgotrader.common.ports import Asset, SymbolSnapshot
@@ -26,9 +25,11 @@ class PastData(DataAPI):
     It is a `MarketHistory` as well, for scanners.
     """
 
-    def __init__(self, bars: Mapping[str, BarColumns], now: Callable[[], int]) -> None:
-        self.bars_by_symbol, self.now = dict(bars), now
-        self._days: dict[str, tuple[Ints, list[Bar]]] = {}  # of a symbol: where each New York day begins, and its bar
+    def __init__(
+        self, bars: Mapping[str, BarColumns], now: Callable[[], int], days: Callable[[Ints], Ints] = day_numbers
+    ) -> None:
+        self.bars_by_symbol, self.now, self._day_numbers = dict(bars), now, days
+        self._days: dict[str, tuple[Ints, list[Bar]]] = {}  # of a symbol: where each day begins, and its bar
 
     def restate(self, bars: BarColumns) -> None:
         """Go on with a symbol's bars at other prices."""
@@ -37,7 +38,7 @@ class PastData(DataAPI):
 
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
         found = ((symbol, self._past(symbol, start, end)) for symbol in symbols if symbol in self.bars_by_symbol)
-        return {symbol: (bars if minutes == 1 else by_day(bars)).bars() for symbol, bars in found}
+        return {symbol: (bars if minutes == 1 else self._by_day(bars)).bars() for symbol, bars in found}
 
     def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         return {symbol: found for symbol in symbols if (found := self._snapshot(symbol)) is not None}
@@ -68,27 +69,28 @@ class PastData(DataAPI):
         if bars is None or not (closed := int(np.searchsorted(bars.closed_at, self.now(), side="right"))):
             return None
         if symbol not in self._days:
-            self._days[symbol] = day_starts(bars), by_day(bars).bars()
+            self._days[symbol] = self._day_starts(bars), self._by_day(bars).bars()
         starts, days = self._days[symbol]
         newest = int(np.searchsorted(starts, closed)) - 1  # of the days that have a closed bar
-        today = by_day(take(bars, slice(int(starts[newest]), closed)), one=True).bars()[0]
+        today = by_day(take(bars, slice(int(starts[newest]), closed)), np.zeros(1, np.int64)).bars()[0]
         day_before = days[newest - 1] if newest else None
         last = take(bars, slice(closed - 1, closed)).bars()[0]
-        if day_of(last.opened_at) != day_of(self.now()):
+        if np.diff(self._day_numbers(np.array([last.opened_at, self.now()]))).any():
             return SymbolSnapshot(symbol, last.close, last, None, today)
         return SymbolSnapshot(symbol, last.close, last, today, day_before)
 
+    def _by_day(self, bars: BarColumns) -> BarColumns:
+        return by_day(bars, self._day_starts(bars))
 
-def day_starts(bars: BarColumns) -> Ints:
-    """Return the row of each New York day's first bar."""
-    return np.flatnonzero(np.diff(day_numbers(bars.opened_at), prepend=0))
+    def _day_starts(self, bars: BarColumns) -> Ints:
+        """Return the row of each day's first bar."""
+        return np.flatnonzero(np.diff(self._day_numbers(bars.opened_at), prepend=0))
 
 
-def by_day(bars: BarColumns, *, one: bool = False) -> BarColumns:
-    """Return bars put together by New York day, which `one` says they all lie in; a day's bar spans its first to its last."""
+def by_day(bars: BarColumns, first: Ints) -> BarColumns:
+    """Return bars put together by day; `first` has the row of each day's first bar. A day's bar spans its first to its last."""
     if not len(bars.opened_at):
         return bars
-    first = np.zeros(1, np.int64) if one else day_starts(bars)
     last = np.append(first[1:], len(bars.opened_at)) - 1
     volume = np.add.reduceat(bars.volume, first)
     traded = np.add.reduceat(bars.volume * bars.average, first)

@@ -36,7 +36,8 @@ class BacktestTerms:
     limits: Limits = field(default_factory=Limits)
     timings: Timings = field(default_factory=Timings)
     rules: Rules = field(default_factory=Rules)
-    liquidation_minutes: int = 15
+    liquidation_minutes: int | None = 15  # None: nothing is closed for a close
+    crypto: bool = False  # days of UTC, parts of coins, neither short sales nor margin
     portfolio_value: float | None = None
     shortable: Mapping[str, bool] = field(default_factory=dict)
     splits: Mapping[str, Sequence[Split]] = field(default_factory=dict)  # by symbol

@@ -58,7 +58,10 @@ class Backtest(SessionRun):
             rules=msgspec.structs.replace(terms.rules, latency_ns=0, match_on_arrival=False, synthetic_quotes=False),
             events=frozenset({"minute"}),
             session_starts=tuple(starts),
-            assets=[AssetTerms(symbol, shortable=terms.shortable.get(symbol, True)) for symbol in self._tape.symbols],
+            assets=[
+                AssetTerms(symbol, shortable=terms.shortable.get(symbol, not terms.crypto), marginable=not terms.crypto)
+                for symbol in self._tape.symbols
+            ],
             session=self._prepare(first),
             bars=known,
             closes=self._close_of,

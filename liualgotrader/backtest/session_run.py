@@ -21,7 +21,7 @@ from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.events import EventBatch, Pick
-from liualgotrader.common.market_columns import BarColumns
+from liualgotrader.common.market_columns import BarColumns, day_numbers, utc_day_numbers
 from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.orders import Declare
 from liualgotrader.common.recording import Recording
@@ -112,12 +112,14 @@ class SessionRun(ABC):
         self._arrays: list[ArraySignals] = []
         self._scrutiny = market.scrutiny
         self.clock = RunClock(self._time, literal=self._scrutiny.literal)
-        self.data = PastData(market.bars, self.clock.now)
+        self.data = PastData(market.bars, self.clock.now, utc_day_numbers if terms.crypto else day_numbers)
         live = None if self._scrutiny.literal else self._frame
         self.loader = DataLoader(data_api=self.data, clock=self.clock, live=live)
         self._engine.loader = self.loader
         timings = msgspec.structs.replace(terms.timings, reconcile_seconds=_NO_COMPARING)
-        self._desk_terms = DeskTerms(terms.batch_id, (), market.hours[0], timings, market.limits)
+        self._desk_terms = DeskTerms(
+            terms.batch_id, (), market.hours[0], timings, market.limits, divisible=terms.crypto
+        )
 
     def run(
         self,
@@ -307,11 +309,13 @@ def _due(
 
 def hours_of(
     session: TradingSession,
-    liquidation_minutes: int,
+    liquidation_minutes: int | None,
     next_opens_at: int = 0,
     previous: Sequence[tuple[int, int]] = (),
 ) -> Hours:
     """Return a session as engine and desk want it, with bounds of those before it, newest first."""
-    liquidates_at = max(session.opens_at, session.closes_at - liquidation_minutes * MINUTE)
+    liquidates_at = 0
+    if liquidation_minutes is not None:
+        liquidates_at = max(session.opens_at, session.closes_at - liquidation_minutes * MINUTE)
     spans = session.opens_at, session.closes_at, liquidates_at, session.closes_at
     return Hours(session.day.isoformat(), *spans, previous=tuple(previous), next_opens_at=next_opens_at)

@@ -179,7 +179,10 @@ def _span_options(parser: argparse.ArgumentParser, scales: Sequence[str]) -> Non
         "--fresh-daily", action="store_true", help="make strategies anew for each session, as `trader` does"
     )
     parser.add_argument(
-        "--asset", choices=("equity", "crypto"), default="equity", help="(default equity; crypto is not built yet)"
+        "--asset",
+        choices=("equity", "crypto"),
+        default="equity",
+        help="crypto: pairs like BTC/USD, each day of 24 hours in UTC (default equity)",
     )
 
 

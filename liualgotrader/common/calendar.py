@@ -17,11 +17,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from operator import attrgetter
 
-from liualgotrader.common.clock import HOUR, MINUTE, NEW_YORK, as_datetime, instant
+from liualgotrader.common.clock import DAY, HOUR, MINUTE, NEW_YORK, as_datetime, instant
 from liualgotrader.common.errors import ConfigError
 
 FIRST_DAY = date(1998, 1, 1)
@@ -119,6 +119,21 @@ def sessions(start: date, end: date) -> list[TradingSession]:
         known = _sessions_of(year)
         found += known[bisect_left(known, start, key=_DAY) : bisect_right(known, end, key=_DAY)]
     return found
+
+
+def round_the_clock(start: date, end: date) -> list[TradingSession]:
+    """Return each day from `start` to `end`, both included, as a session of 24 hours in UTC, as crypto trades.
+
+    Raises:
+        ConfigError: if either lies outside 1998-01-01 to 2050-12-31.
+    """
+    _must_be_known(start)
+    _must_be_known(end)
+    midnight = instant(datetime.combine(start, time(), tzinfo=UTC))
+    return [
+        TradingSession(start + n * _ONE_DAY, midnight + n * DAY, midnight + (n + 1) * DAY)
+        for n in range((end - start).days + 1)
+    ]
 
 
 def previous_sessions(day: date, n: int) -> list[TradingSession]:

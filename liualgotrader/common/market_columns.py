@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import repeat
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liualgotrader.common.calendar import day_of
-from liualgotrader.common.clock import HOUR
+from liualgotrader.common.clock import DAY, HOUR
 from liualgotrader.common.events import Bar, BarSource
 
 Ints = NDArray[np.int64]
@@ -124,6 +125,11 @@ def day_numbers(times: Ints) -> Ints:
     """Return the days of New York in which instants lie, as `date.toordinal` counts them."""
     hours, codes = np.unique(times // HOUR, return_inverse=True)
     return np.array([day_of(hour * HOUR).toordinal() for hour in hours.tolist()], np.int64)[codes]
+
+
+def utc_day_numbers(times: Ints) -> Ints:
+    """Return the same of the days of UTC, which crypto is traded by."""
+    return date(1970, 1, 1).toordinal() + times // DAY
 
 
 def joined(parts: Sequence[Columns]) -> Columns:

@@ -53,6 +53,7 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, eq=False, gc=False):
     trail: int | None = None
     trail_percent: Decimal | None = None
     extended: bool = False
+    divisible: bool = False  # a whole quantity, too, trades in parts
     opening: bool = False  # opens or adds to a position; else it reduces one
     status: str = "pending_new"
     created_at: int
@@ -101,7 +102,7 @@ class ExchangeOrder(msgspec.Struct, kw_only=True, eq=False, gc=False):
     @property
     def is_whole(self) -> bool:
         """Whether it trades whole shares only."""
-        return self.quantity is not None and self.quantity % SHARE == 0
+        return not self.divisible and self.quantity is not None and self.quantity % SHARE == 0
 
     @property
     def is_dormant_stop(self) -> bool:

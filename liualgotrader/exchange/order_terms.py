@@ -196,9 +196,11 @@ def _check_combination(request: OrderRequest, rules: Rules) -> None:
     if request.extended_hours and (kind != "limit" or tif not in ("day", "gtc") or not simple):
         raise Refusal.invalid("extended hours order must be DAY or GTC limit orders")
     quantity = request.quantity
-    if quantity is not None and (quantity.same_quantum(ONE) or quantity == quantity.to_integral_value()):
+    if quantity is not None and (
+        rules.divisible or quantity.same_quantum(ONE) or quantity == quantity.to_integral_value()
+    ):
         return
-    if tif != "day":
+    if tif != "day" and not rules.divisible:
         raise Refusal.invalid("fractional orders must be DAY orders")
     if not simple:
         raise Refusal.invalid("fractional orders must be simple orders")

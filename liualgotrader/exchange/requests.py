@@ -105,6 +105,7 @@ class RequestHandler:
             created_at=venue.now,
             submitted_at=venue.now,
             updated_at=venue.now,
+            divisible=venue.rules.divisible,
             **more,
         )
         venue.orders[order.id] = order

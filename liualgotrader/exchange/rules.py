@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from liualgotrader.common.clock import HOUR, MILLISECOND, MINUTE, as_utc
+from liualgotrader.common.clock import DAY, HOUR, MILLISECOND, MINUTE, as_utc
 from liualgotrader.common.tradeplan import FillProfile
 from liualgotrader.exchange.fees import FeeModel, NoFees
 
@@ -46,11 +46,12 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     partial_probability: float = 0.1  # profile paper
     slippage_bps: Decimal = Decimal(0)  # by which orders without a limit trade worse than what they meet
     bar_participation: Decimal = Decimal("0.1")  # profile strict: the part of a bar's volume that our orders may take
+    divisible: bool = False  # crypto: parts trade as whole ones do, whatever the order
     pattern_day_trading: bool = False  # the rule that FINRA retired on 2026-06-04
 
 
 class ExchangeSession(msgspec.Struct, frozen=True, kw_only=True):
-    """One trading day; instants ns UTC. It reaches from 5.5 hours before the open to 4 after the close.
+    """One trading day; instants ns UTC. It reaches from 5.5 hours before the open to 4 after the close, unless it has 24 hours.
 
     `previous_closes` are US dollars by symbol. `splits` (new shares per old) and `dividends` (dollars a
     share) take effect when the session begins. `opening_crosses` and `closing_crosses` are the symbols in
@@ -73,12 +74,16 @@ class ExchangeSession(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def pre_opens_at(self) -> int:
         """When pre-market trading begins."""
-        return self.opens_at - 5 * HOUR - HOUR // 2
+        return self.opens_at - (0 if self._around_the_clock else 5 * HOUR + HOUR // 2)
 
     @property
     def post_closes_at(self) -> int:
         """When after-hours trading ends."""
-        return self.closes_at + 4 * HOUR
+        return self.closes_at + (0 if self._around_the_clock else 4 * HOUR)
+
+    @property
+    def _around_the_clock(self) -> bool:
+        return self.closes_at - self.opens_at >= DAY
 
     def phase(self, at: int) -> Phase:
         """Return the phase of an instant; bounds belong to the phase they begin."""

@@ -43,6 +43,7 @@ class DeskTerms(msgspec.Struct, frozen=True):
     timings: Timings = Timings()
     limits: Limits = Limits()
     shadow: bool = False  # decide everything, send nothing
+    divisible: bool = False  # crypto: parts trade as whole ones do, whatever the order
 
     @classmethod
     def of(cls, plan: SessionPlan) -> DeskTerms:

@@ -120,9 +120,9 @@ def size(c: Case) -> Objection:
         return None
     if -int(quantity.normalize().as_tuple().exponent) > FRACTION_DIGITS:
         return f"{quantity} is finer than {FRACTION_DIGITS} decimals"
-    if c.intent.time_in_force != "day":
+    if c.intent.time_in_force != "day" and not c.terms.divisible:
         return "fractions of a share need time in force day"
-    if c.intent.take_profit is not None or c.intent.stop_loss is not None:
+    if not c.terms.divisible and (c.intent.take_profit is not None or c.intent.stop_loss is not None):
         return "fractions of a share cannot be part of a bracket"
     return "fractions of a share cannot be sold short" if c.intent.side is Side.SELL and c.held <= 0 else None
 

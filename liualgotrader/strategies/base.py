@@ -211,7 +211,7 @@ class Strategy:
         left = (self._services.hours.closes_at - instant(now)) / MINUTE
         minutes = (instant(now) - self._services.hours.opens_at) / MINUTE
         begun = not self.schedule or minutes >= min(w["start"] for w in self.schedule)
-        return begun and left > _EXIT_MARGIN_MINUTES
+        return begun and (left > _EXIT_MARGIN_MINUTES or not self._services.hours.liquidates_at)
 
     def record(self, symbol: str, name: str, value: float | Decimal | None) -> None:
         """Keep a value of a symbol at the market's time of this call, as `Context.record` does; for `run`, `run_all` and callbacks.

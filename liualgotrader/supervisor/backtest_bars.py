@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from liualgotrader.common.calendar import TradingSession, previous_sessions, sessions
+from liualgotrader.common.calendar import FIRST_DAY, TradingSession, previous_sessions, round_the_clock, sessions
 from liualgotrader.common.clock import DAY, MILLISECOND, MINUTE, SECOND
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.market_columns import BarColumns, Floats, Ints, TradeColumns, joined, no_trades, take
@@ -38,6 +38,7 @@ class BarsWanted(msgspec.Struct, frozen=True, kw_only=True):
     data: str = ""  # a folder of recorded days
     generated: int | None = None  # symbols of an invented market
     symbols: tuple[str, ...] = ()  # empty: all there are
+    crypto: bool = False  # pairs, each day of 24 hours in UTC
     seed: int = 0
     of_session: bool = False  # the invented market is the one that `trader --simulate` played on the first day
     kept: str = ""  # a market-data store of a batch that is played again
@@ -52,12 +53,19 @@ class BarsWanted(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.last < self.first:
             raise ConfigError(f"the backtest would begin on {self.first}, after its last day {self.last}: swap the two")
-        found = sessions(self.first, self.last)
+        found = (round_the_clock if self.crypto else sessions)(self.first, self.last)
         if not found:
             raise ConfigError(f"there is no trading day from {self.first} to {self.last}")
         if self.window is not None:
             found[0] = TradingSession(self.first, *self.window)
         return found
+
+    def sessions_before(self, count: int) -> list[TradingSession]:
+        """Return the sessions before the first day, oldest first; fewer where 1998 begins."""
+        if not self.crypto:
+            return previous_sessions(self.first, count)
+        since = max(FIRST_DAY, self.first - timedelta(days=count))
+        return round_the_clock(since, self.first)[:-1]
 
 
 class PlayedBars(msgspec.Struct, frozen=True):
@@ -91,7 +99,7 @@ def played_bars(
         OutsideError: if a file of the store is damaged.
     """
     played = wanted.sessions()
-    before = previous_sessions(wanted.first, history)
+    before = wanted.sessions_before(history)
     every = [*before, *played]
     if wanted.period < MINUTE:
         return _minutes_of_ticks(wanted, market, played)
@@ -101,7 +109,8 @@ def played_bars(
         from liualgotrader.tapes.generated_bars import generated_bars
 
         daily, only = wanted.period == DAY, wanted.symbols
-        return PlayedBars(generated_bars(wanted.generated, every, wanted.seed, only=only, daily=daily))
+        made = generated_bars(wanted.generated, every, wanted.seed, only=only, daily=daily, crypto=wanted.crypto)
+        return PlayedBars(made)
     where = wanted.data or f"the market-data store {market}"
     if given is not None:
         where = "the data"
@@ -112,7 +121,7 @@ def played_bars(
         read = _read_folder(wanted, every) if wanted.data else _read_store(wanted, market, every)
     bars = {symbol: _regular(one, every) for symbol, one in read.items()}
     kept, left_out = _playable(bars, wanted, where, played)
-    known = {} if given is not None else {symbol: _actions(wanted, market, symbol) for symbol in kept}
+    known = {} if given is not None or wanted.crypto else {symbol: _actions(wanted, market, symbol) for symbol in kept}
     splits = {symbol: found for symbol, (found, _) in known.items()}
     dividends = {symbol: found for symbol, (_, found) in known.items()}
     return PlayedBars(kept, (*left_out, *_notes(kept, played, before)), splits, dividends)
@@ -250,7 +259,8 @@ class DetailedBars:
 def _read_folder(wanted: BarsWanted, every: Sequence[TradingSession]) -> dict[str, BarColumns]:
     from liualgotrader.tapes.tape_factory import folder_bars
 
-    return folder_bars(wanted.data, wanted.period, every[0].opens_at, every[-1].closes_at, wanted.symbols or None)
+    span = every[0].opens_at, every[-1].closes_at
+    return folder_bars(wanted.data, wanted.period, *span, wanted.symbols or None, crypto=wanted.crypto)
 
 
 def _actions(wanted: BarsWanted, market: Path, symbol: str) -> tuple[Sequence[Split], Sequence[Dividend]]:
@@ -283,10 +293,13 @@ def _read_store(wanted: BarsWanted, market: Path, every: Sequence[TradingSession
             " market with --generated, or fill the store with `liu data import`"
         )
     span = every[0].opens_at, every[-1].closes_at
-    for symbol in wanted.symbols or there:
+    from liualgotrader.tapes.base import spelled
+
+    chosen = [spelled(symbol, there) for symbol in wanted.symbols or there]
+    for symbol in chosen:
         if symbol in there:
             store.open(there[symbol]).check()
-    return {symbol: store.read(symbol, wanted.period, *span) for symbol in sorted(wanted.symbols or there)}
+    return {symbol: store.read(symbol, wanted.period, *span) for symbol in sorted(chosen)}
 
 
 def _regular(bars: BarColumns, every: Sequence[TradingSession]) -> BarColumns:

@@ -63,6 +63,7 @@ from liualgotrader.supervisor.plan_inspection import imported_files
 from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.session_database import Record, enough_room, make_home, open_record
 from liualgotrader.supervisor.view import Screen
+from liualgotrader.tapes.base import spelled
 
 ENVIRONMENT = "BACKTEST"
 _CASH = Decimal(100_000)
@@ -131,6 +132,8 @@ class Backtesting:
         self.played = PlayedBars({})  # once it is played
         self.request, self.settings, self.screen = request, settings, screen
         self.plan = narrowed(tradeplan, request)
+        minutes = self.plan.market_liquidation_end_time_minutes
+        self._liquidation = None if request.bars.crypto else minutes  # crypto has no close
         self.batch_id = str(uuid.uuid4())
         self.record: Record | None = None
         self._clock = clock or WallClock()
@@ -160,7 +163,7 @@ class Backtesting:
         request, plan = self.request, self.plan
         played = request.bars.sessions()
         backtest, found = self._market(played)
-        benchmark = request.benchmark or backtest.symbols[0]
+        benchmark = spelled(request.benchmark or backtest.symbols[0], backtest.symbols)
         if benchmark not in backtest.symbols:
             raise ConfigError(
                 f"the benchmark {benchmark} is none of the symbols that are played{nearest(benchmark, backtest.symbols)}"
@@ -287,7 +290,7 @@ class Backtesting:
             simulated = request.repeats is not None and request.repeats.simulated
             self.record = await open_record(self.settings, TraderRequest(simulate=simulated))
             self._cleanup.push_async_callback(self.record.close)
-        hours = hours_of(played[0], plan.market_liquidation_end_time_minutes)
+        hours = hours_of(played[0], self._liquidation)
         services = SessionServices(hours, self._keys, backtest.free_cash)
         strategies: dict[SlotPlan, Strategy] = {}
         for number, (name, details) in enumerate(plan.strategies.items(), 1):
@@ -301,6 +304,10 @@ class Backtesting:
             strategies[slot] = strategy
         if not strategies:
             raise ConfigError("no strategy wanted to run")
+        if request.bars.crypto and (kept := [slot.strategy for slot in strategies if slot.day_trade]):
+            self.screen.warn(
+                f"{', '.join(kept)}: crypto has no close, so DAY_TRADE positions are kept until their strategy closes them"
+            )
         if self.record is not None:
             await self.record.store.begin_batch(self.batch_row(list(strategies)))
         return strategies
@@ -311,7 +318,7 @@ class Backtesting:
         """Return new instances by slot; where `create` says no or raises, the one before goes on."""
 
         async def made() -> dict[int, Strategy]:
-            hours = hours_of(session, self.plan.market_liquidation_end_time_minutes)
+            hours = hours_of(session, self._liquidation)
             services = SessionServices(hours, self._keys, backtest.free_cash)
             found = {}
             for slot in strategies:
@@ -359,9 +366,11 @@ class Backtesting:
                 profile=self.settings.fills,
                 fees=_fees(self.settings.fees, request),
                 slippage_bps=request.slippage_bps,
+                divisible=request.bars.crypto,
                 latency_ns=round(self.settings.latency_ms * MILLISECOND),
             ),
-            liquidation_minutes=plan.market_liquidation_end_time_minutes,
+            liquidation_minutes=self._liquidation,
+            crypto=request.bars.crypto,
             portfolio_value=plan.portfolio_value,
             splits=found.splits,
             dividends=found.dividends,

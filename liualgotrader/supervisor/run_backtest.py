@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, tzinfo
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,8 @@ from liualgotrader.analytics.backtest_summary import BacktestSummary
 from liualgotrader.analytics.equity import curve_of
 from liualgotrader.analytics.records import frame_of
 from liualgotrader.analytics.trips import round_trips
-from liualgotrader.common.calendar import TradingSession, day_of, sessions
-from liualgotrader.common.clock import DAY, HOUR, MINUTE, NEW_YORK, SECOND, WallClock, as_datetime
+from liualgotrader.common.calendar import TradingSession, day_of, round_the_clock, sessions
+from liualgotrader.common.clock import DAY, HOUR, MINUTE, NEW_YORK, SECOND, WallClock, as_datetime, as_utc
 from liualgotrader.common.config import Settings
 from liualgotrader.common.day_words import day_from
 from liualgotrader.common.errors import ConfigError
@@ -131,6 +131,7 @@ def run_backtest(
     generated: int | None = None,
     scale: str = "",
     detail: str = "",
+    asset: str = "equity",
     symbols: Sequence[str] = (),
     parameters: Mapping[str, Any] | None = None,
     database: bool = False,
@@ -141,10 +142,10 @@ def run_backtest(
 
     `plan` is a tradeplan (a file, its table or a `TradePlan`), or the strategy's class, or several, made with
     `parameters`. `data` is a folder of recorded days, or a frame of bars by symbol (columns open, high, low, close,
-    volume; labelled by their start, by New York time if the index has no zone), whose days are then the default of
+    volume; labelled by their start, by New York time, or of crypto UTC, if the index has no zone), whose days are then the default of
     `first` and `last`. Without `data`, `generated` is how many symbols of an invented market to play; without
     either, the market-data store is read. `scale` is "minute", "second" or "tick" (trades and quotes; both of a
-    folder or an invented market) or "day" (the default, unless a frame says otherwise).
+    folder or an invented market) or "day" (the default, unless a frame says otherwise). `asset` is "equity" or "crypto".
     With `detail`, "second" or "tick", what passes inside a bar while an order works is taken from such data.
 
     `options` are those of `backtester from`: strategies, scanners, fresh_daily, benchmark, cash, fee_per_share, buy_fee_percentage,
@@ -160,13 +161,17 @@ def run_backtest(
     tradeplan, classes, table = _plan(plan, dict(parameters or {}))
     settings = Settings.resolve(ours, tradeplan=table)
     frames = data if isinstance(data, Mapping) else None
-    bars = None if frames is None else {s.upper(): _columns(s.upper(), f, scale) for s, f in frames.items()}
     if detail not in ("", "second", "tick"):
         raise ConfigError(f'detail is "second" or "tick", not {detail!r}')
-    wanted = _wanted(first, last, scale, bars)
+    if asset not in ("equity", "crypto"):
+        raise ConfigError(f'asset is "equity" or "crypto", not {asset!r}')
+    crypto = asset == "crypto"
+    bars = None if frames is None else {s.upper(): _columns(s.upper(), f, scale, crypto) for s, f in frames.items()}
+    wanted = _wanted(first, last, scale, bars, crypto)
     wanted |= {
         "symbols": tuple(s.upper() for s in symbols),
         "generated": generated,
+        "crypto": crypto,
         "seed": settings.seed or 0,
         "detail": detail,
     }
@@ -212,7 +217,9 @@ def _plan(
     return TradePlan(strategies={name: parameters for name in named}), named, None
 
 
-def _wanted(first: date | str, last: date | str, scale: str, bars: Mapping[str, BarColumns] | None) -> dict[str, Any]:
+def _wanted(
+    first: date | str, last: date | str, scale: str, bars: Mapping[str, BarColumns] | None, crypto: bool
+) -> dict[str, Any]:
     if scale not in ("", *_SCALES):
         raise ConfigError(f'scale is "day", "minute", "second" or "tick", not {scale!r}')
     known = [one for one in (bars or {}).values() if len(one.opened_at)]
@@ -221,8 +228,9 @@ def _wanted(first: date | str, last: date | str, scale: str, bars: Mapping[str, 
     period = _SCALES.get(scale, DAY)
     if known:
         period = DAY if known[0].closed_at[0] - known[0].opened_at[0] > HOUR else MINUTE
-        first = first or day_of(min(int(one.opened_at[0]) for one in known))
-        last = last if last != "today" else day_of(max(int(one.opened_at[-1]) for one in known))
+        of_day = (lambda at: as_utc(at).date()) if crypto else day_of
+        first = first or of_day(min(int(one.opened_at[0]) for one in known))
+        last = last if last != "today" else of_day(max(int(one.opened_at[-1]) for one in known))
     if not first:
         raise ConfigError('name the first day, like run_backtest(MyStrategy, "2024-01-02", "2024-06-28", generated=10)')
     today = day_of(WallClock().now())
@@ -230,7 +238,7 @@ def _wanted(first: date | str, last: date | str, scale: str, bars: Mapping[str, 
     return dict(zip(("first", "last"), days, strict=True)) | {"period": period}
 
 
-def _columns(symbol: str, frame: pd.DataFrame | BarColumns, scale: str) -> BarColumns:
+def _columns(symbol: str, frame: pd.DataFrame | BarColumns, scale: str, crypto: bool) -> BarColumns:
     """Return a frame's bars.
 
     Raises:
@@ -245,7 +253,8 @@ def _columns(symbol: str, frame: pd.DataFrame | BarColumns, scale: str) -> BarCo
         raise ConfigError(f"the frame of {symbol} has no column {lacking[0]!r}")
     if not isinstance(frame.index, pd.DatetimeIndex):
         raise ConfigError(f"the index of {symbol}'s frame must be the times at which its bars begin")
-    index = frame.index if frame.index.tz is not None else frame.index.tz_localize(NEW_YORK)
+    zone: tzinfo = UTC if crypto else NEW_YORK
+    index = frame.index if frame.index.tz is not None else frame.index.tz_localize(zone)
     figures = {name: frame[named[name]].to_numpy(np.float64) for name in (*_PRICES, "volume")}
     opened = index.as_unit("ns").asi8.astype(np.int64)
     wrong = ~np.logical_and.reduce([np.isfinite(figures[name]) & (figures[name] > 0) for name in _PRICES])
@@ -255,7 +264,7 @@ def _columns(symbol: str, frame: pd.DataFrame | BarColumns, scale: str) -> BarCo
         raise ConfigError(f"{symbol} at {at:%Y-%m-%d %H:%M}: a bar needs prices above 0, a volume, and a later time")
     closed = opened + MINUTE
     if (scale or ("day" if len(opened) < 2 or np.median(np.diff(opened)) > HOUR else "minute")) == "day":
-        opened, closed = _session_times(symbol, index.tz_convert(NEW_YORK).date.tolist())
+        opened, closed = _session_times(symbol, index.tz_convert(zone).date.tolist(), crypto)
     prices = tuple(figures[name] for name in _PRICES)
     average = next(
         (frame[named[n]].to_numpy(np.float64) for n in ("average", "vwap") if n in named), mean_price(prices)
@@ -265,8 +274,12 @@ def _columns(symbol: str, frame: pd.DataFrame | BarColumns, scale: str) -> BarCo
     return BarColumns(symbol, *columns)
 
 
-def _session_times(symbol: str, days: Sequence[date]) -> tuple[Ints, Ints]:
-    known = {session.day: session for session in sessions(days[0], days[-1])} if days else {}
+def _session_times(symbol: str, days: Sequence[date], crypto: bool) -> tuple[Ints, Ints]:
+    known = (
+        {session.day: session for session in (round_the_clock if crypto else sessions)(days[0], days[-1])}
+        if days
+        else {}
+    )
     if strange := [day for day in days if day not in known]:
         raise ConfigError(f"{symbol} has a bar of {strange[0]}, on which the exchange was closed")
     opened, closed = ([getattr(known[day], name) for day in days] for name in ("opens_at", "closes_at"))

@@ -323,11 +323,21 @@ def chosen_symbols(wanted: Sequence[str] | None, existing: Sequence[str], where:
     """
     if not wanted:
         return sorted(existing)
-    upper = sorted({s.upper() for s in wanted})
+    upper = sorted({spelled(s.upper(), existing) for s in wanted})
     missing = [s for s in upper if s not in set(existing)]
     if missing:
         raise ConfigError(f"{where} holds nothing for {some_of(missing)}; it has {some_of(sorted(existing))}.")
     return upper
+
+
+def spelled(symbol: str, existing: Iterable[str]) -> str:
+    """Return the symbol as it is written there; a pair of crypto may be named with its slash or without.
+
+    >>> spelled("BTCUSD", ["AAPL", "BTC/USD"])
+    'BTC/USD'
+    """
+    alike = [one for one in existing if one.replace("/", "") == symbol.replace("/", "")]
+    return symbol if symbol in alike or not alike else alike[0]
 
 
 def utc_midnight(day: date) -> int:

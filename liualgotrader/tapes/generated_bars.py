@@ -24,6 +24,10 @@ from liualgotrader.tapes.tables import Column
 
 _LAST_STEP = date(2050, 12, 31)  # numbers are drawn up to here, whatever is asked for
 _MEMORY = 0.998  # of a distance from the level, what is left of it a day later: half of it after a year
+_PAIRS = {  # US dollars
+    **{"BTC/USD": 60_000, "ETH/USD": 3_000, "SOL/USD": 150, "LTC/USD": 80, "BCH/USD": 400},
+    **{"LINK/USD": 15, "AVAX/USD": 30, "AAVE/USD": 100, "UNI/USD": 8, "DOT/USD": 6},
+}
 _NIGHT, _DAY = 0.3, 0.95  # deviations of both parts of a step, in that of a day's return
 
 
@@ -34,21 +38,25 @@ def generated_bars(
     *,
     only: Sequence[str] | None = None,
     daily: bool = False,
+    crypto: bool = False,
 ) -> dict[str, BarColumns]:
     """Return the bars of `count` invented symbols over sessions in order, by symbol: of minutes, or of whole sessions.
 
-    `only` names those of the symbols that are wanted.
+    `only` names those of the symbols that are wanted. Of `crypto` the symbols are pairs that are traded, each at its usual
+    price or so, and volumes have parts of coins.
 
     Raises:
         ConfigError: if a figure is out of bounds, there is no session, or a wanted symbol is none of them.
     """
     if seed < 0:
         raise ConfigError(f"The seed of a generated market is a whole number from 0, not {seed}.")
-    if not 1 <= count <= MOST_SYMBOLS:
-        raise ConfigError(f"A generated market has 1 to {MOST_SYMBOLS} symbols, not {count}.")
+    most = len(_PAIRS) if crypto else MOST_SYMBOLS
+    if not 1 <= count <= most:
+        raise ConfigError(f"A generated market {'of crypto ' if crypto else ''}has 1 to {most} symbols, not {count}.")
     if not sessions:
         raise ConfigError("A generated market needs at least one session.")
-    chosen = chosen_symbols(only, tickers(count), f"The generated market of {count} symbols")
+    names = [*_PAIRS][:count] if crypto else tickers(count)
+    chosen = chosen_symbols(only, names, f"The generated market of {count} symbols")
     return {symbol: _bars(symbol, sessions, seed, daily=daily) for symbol in chosen}
 
 
@@ -63,7 +71,16 @@ def _bars(symbol: str, sessions: Sequence[TradingSession], seed: int, *, daily: 
         minutes = minute_columns(profile, session, draws, figures, swing=_DAY / (1.0 + abs(opening)))  # see `_price`
         parts.append(_whole(session, *minutes) if daily else minutes)
     opened, closed, *others = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return BarColumns(symbol, opened, closed, *(column.astype(np.float64) for column in others))
+    bars = BarColumns(symbol, opened, closed, *(column.astype(np.float64) for column in others))
+    return _of_pair(bars, profile) if symbol in _PAIRS else bars
+
+
+def _of_pair(bars: BarColumns, profile: SymbolProfile) -> BarColumns:
+    """Return the bars at a pair's usual price, for a hundred times the dollars; prices in whole cents."""
+    factor = _PAIRS[bars.symbol] * 100 / profile.previous_close
+    prices = (np.maximum(np.round(getattr(bars, n) * factor, 2), 0.01) for n in ("open", "high", "low", "close"))
+    figures = (*prices, np.round(bars.volume * (100 / factor), 6), bars.average * factor, bars.count)
+    return BarColumns(bars.symbol, bars.opened_at, bars.closed_at, *figures)
 
 
 def _course(profile: SymbolProfile, seed: int, days: Sequence[date]) -> Iterator[tuple[float, float]]:

@@ -7,16 +7,20 @@ so a bar is exactly the sum of the eligible trades that were served (and never k
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 
 from liualgotrader.common.bar_builder import TAPE_RULES, BarBuilder
-from liualgotrader.common.calendar import day_of, sessions
+from liualgotrader.common.calendar import TradingSession, day_of, sessions
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.events import Bar, Counts, TradeTick
 from liualgotrader.common.market_columns import BarColumns, Ints, TradeColumns, take
+
+SessionsOf = Callable[[date, date], Sequence[TradingSession]]
+"""Returns the sessions from one day to another, both included."""
 
 
 class MinuteBars:
@@ -125,24 +129,24 @@ def sum_of(bars: Sequence[Bar], opened_at: int, closed_at: int) -> Bar:
 
 def regular(minutes: BarColumns) -> BarColumns:
     """Return the minutes of regular trading."""
-    return _by_session(minutes)[0] if len(minutes.opened_at) else minutes
+    return _by_session(minutes, sessions)[0] if len(minutes.opened_at) else minutes
 
 
-def _by_session(minutes: BarColumns) -> tuple[BarColumns, Ints, Ints, Ints]:
+def _by_session(minutes: BarColumns, sessions_of: SessionsOf) -> tuple[BarColumns, Ints, Ints, Ints]:
     """Return the minutes of regular trading, the place of each one's session, and when sessions open and close."""
     opened = minutes.opened_at
-    days = sessions(day_of(int(opened[0])), day_of(int(opened[-1])))
+    days = sessions_of(day_of(int(opened[0])), day_of(int(opened[-1])) + timedelta(days=1))
     opens, closes = (np.array([getattr(day, name) for day in days], np.int64) for name in ("opens_at", "closes_at"))
     place = np.searchsorted(opens, opened, "right") - 1
     inside = np.flatnonzero((place >= 0) & (opened < np.append(closes, 0)[place]))
     return take(minutes, inside), place[inside], opens, closes
 
 
-def session_bars(minutes: BarColumns) -> BarColumns:
+def session_bars(minutes: BarColumns, sessions_of: SessionsOf = sessions) -> BarColumns:
     """Return the daily bars of the sessions that minute bars cover; what lies outside a session is in none."""
     if not len(minutes.opened_at):
         return minutes
-    rows, place, opens, closes = _by_session(minutes)
+    rows, place, opens, closes = _by_session(minutes, sessions_of)
     first = np.flatnonzero(np.diff(place, prepend=-1))
     if not len(first):
         return rows

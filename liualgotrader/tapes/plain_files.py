@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from liualgotrader.common.calendar import new_york, session_of, sessions
+from liualgotrader.common.calendar import new_york, sessions
 from liualgotrader.common.clock import DAY, HOUR, MINUTE, NEVER, SECOND
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import SYMBOL_RULE, Counts, TradeTick, is_symbol
@@ -28,7 +28,7 @@ from liualgotrader.common.market_columns import (
     no_trades,
     take,
 )
-from liualgotrader.tapes.minute_bars import bars_of, session_bars
+from liualgotrader.tapes.minute_bars import SessionsOf, bars_of, session_bars
 from liualgotrader.tapes.splits import Dividend, Split
 from liualgotrader.tapes.tables import SUFFIXES, Column, Field, Kind, days_in, place, read_table
 
@@ -163,8 +163,9 @@ class Table:
 class PlainFiles:
     """The tables of a folder; each is read and checked whole when it is first asked for, and kept."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, days: SessionsOf = sessions) -> None:
+        """Take the sessions that daily bars span from `days`."""
+        self.folder, self._days = folder, days
         self._tables: dict[str, Table] = {}
 
     def table(self, kind: str) -> Table:
@@ -176,7 +177,7 @@ class PlainFiles:
         if kind not in self._tables:
             table = Table(self.folder, kind)
             if kind == "daily":
-                _check_sessions(table)
+                self._check_sessions(table)
             self._tables[kind] = table
         return self._tables[kind]
 
@@ -207,7 +208,9 @@ class PlainFiles:
             cells = (getattr(new, name).tolist() for name in new.__slots__)
             bars = _completed(bars, BarColumns.of(symbol, bars_of(map(TradeTick, repeat(symbol), *cells))))
         elif period == DAY:
-            bars = _completed(bars, session_bars(self.bars(symbol, MINUTE, start, min(end, NEVER - DAY) + DAY)))
+            bars = _completed(
+                bars, session_bars(self.bars(symbol, MINUTE, start, min(end, NEVER - DAY) + DAY), self._days)
+            )
         return between(bars, start, end)
 
     def trades(self, symbol: str) -> TradeColumns:
@@ -253,7 +256,7 @@ class PlainFiles:
             return BarColumns.of(symbol, ())
         if period == DAY:
             days = rows["day"].tolist()
-            spans = {session.day: session for session in sessions(days[0], days[-1])}
+            spans = {session.day: session for session in self._days(days[0], days[-1])}
             opened = np.array([spans[day].opens_at for day in days], np.int64)
             closed = np.array([spans[day].closes_at for day in days], np.int64)
         else:
@@ -262,21 +265,20 @@ class PlainFiles:
         average = np.where(rows["vwap"] > 0, rows["vwap"], mean_price(prices))
         return BarColumns(symbol, opened, closed, *prices, rows["volume"], average, rows["count"])
 
+    def _check_sessions(self, daily: Table) -> None:
+        days: set[date] = set().union(*(rows["day"].tolist() for rows in daily.by_symbol.values()))
+        shut = {day for day in days if not self._days(day, day)}
+        for symbol, rows in daily.by_symbol.items() if shut else ():
+            for day, row in zip(rows["day"].tolist(), rows[ROW].tolist(), strict=True):
+                if day in shut:
+                    where = daily.place(row)
+                    raise ConfigError(f"{where}: a daily bar of {symbol} for {day}, on which the exchange was shut.")
+
 
 def _completed(bars: BarColumns, others: BarColumns) -> BarColumns:
     """Return the bars, and those of others that they lack, by time."""
     both = joined([bars, take(others, ~np.isin(others.opened_at, bars.opened_at))])
     return take(both, np.argsort(both.opened_at))
-
-
-def _check_sessions(daily: Table) -> None:
-    days: set[date] = set().union(*(rows["day"].tolist() for rows in daily.by_symbol.values()))
-    shut = {day for day in days if session_of(day) is None}
-    for symbol, rows in daily.by_symbol.items() if shut else ():
-        for day, row in zip(rows["day"].tolist(), rows[ROW].tolist(), strict=True):
-            if day in shut:
-                where = daily.place(row)
-                raise ConfigError(f"{where}: a daily bar of {symbol} for {day}, on which the exchange was shut.")
 
 
 def _paths(folder: Path, kind: str) -> list[Path]:

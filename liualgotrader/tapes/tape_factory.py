@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from liualgotrader.common.calendar import round_the_clock
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.tapes.base import ColumnTape, chosen_symbols, day_missing
 
@@ -53,21 +54,27 @@ def tape_from(
     return (RecordedTape if _is_lean(where) else FilesTape)(where, day, symbols, bypass=bypass)
 
 
-def market_folder(folder: str | Path) -> LeanFiles | PlainFiles:
-    """Return the history in a folder, in whichever layout it is.
+def market_folder(folder: str | Path, *, crypto: bool = False) -> LeanFiles | PlainFiles:
+    """Return the history in a folder, in whichever layout it is; of `crypto` a daily bar spans a day of UTC.
 
     Raises:
-        ConfigError: if it holds no market data at all.
+        ConfigError: if it holds no market data at all, or crypto in the Lean layout.
     """
     from liualgotrader.tapes.lean import LeanFiles
     from liualgotrader.tapes.plain_files import PlainFiles
 
     where = Path(folder)
-    return (LeanFiles if _is_lean(where) else PlainFiles)(where)
+    if not crypto:
+        return (LeanFiles if _is_lean(where) else PlainFiles)(where)
+    if _is_lean(where):
+        raise ConfigError(
+            f"{where} has the Lean layout, which is read for equities only: write crypto as CSV or Parquet."
+        )
+    return PlainFiles(where, round_the_clock)
 
 
 def folder_bars(
-    folder: str | Path, period: int, start: int, end: int, symbols: Sequence[str] | None
+    folder: str | Path, period: int, start: int, end: int, symbols: Sequence[str] | None, *, crypto: bool = False
 ) -> dict[str, BarColumns]:
     """Return the bars with start <= opened_at < end of all days in a folder, by symbol, at their raw prices.
 
@@ -76,7 +83,7 @@ def folder_bars(
     Raises:
         ConfigError: if the folder lacks a symbol that is named, or holds a bar that cannot be; it is named with its file.
     """
-    files = market_folder(folder)
+    files = market_folder(folder, crypto=crypto)
     chosen = chosen_symbols(symbols, files.symbols(period), f"{folder}")
     return {symbol: files.bars(symbol, period, start, end) for symbol in chosen}
 

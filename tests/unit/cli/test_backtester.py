@@ -140,7 +140,6 @@ def test_symbols_benchmark_and_seed_choose_the_market(program: Program) -> None:
         (("from", "3", "months", "ago", "--to", "4 months ago", "--generated"), "after its last day"),
         (("from", "2024-03-12", "--scale", "mniute"), "--scale cannot be 'mniute'; did you mean `minute`?"),
         (("from", "2024-03-12", "--sclae", "day"), "unknown option --sclae; did you mean `--scale`?"),
-        (("from", "2024-03-12", "--asset", "crypto"), "--asset crypto is not built yet"),
         (("from", "2024-03-12", "--strats", "Stepps", "--generated"), "no strategy 'Stepps'; did you mean `Steps`?"),
         (("from", "2024-03-12", "--scanners", "Gaps", "--generated"), "the tradeplan has no scanner 'Gaps'"),
         (("from", "2024-03-12", "--buy-fee-percentage", "101"), "'101' is not a number from 0 to 100"),

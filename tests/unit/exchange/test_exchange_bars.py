@@ -242,3 +242,28 @@ def test_every_fill_lies_inside_its_bar_and_never_beyond_the_order(
         assert profile == "touch" or taken <= bar[4] / 10
         filled += int(taken)
     assert filled <= quantity
+
+
+CRYPTO = """
+== a tenth of a bar's coins fills a part of a whole order; the rest waits for the next open
+buy 2 market gtc as a
+bar 60000.00 60100.00 59900.00 60050.00 x 3.5
+=> a 0.35 @ 60000.00
+bar 60050.00 60200.00 60000.00 60100.00 x 100
+=> a 1.65 @ 60050.00
+== an order of parts rests as long as a whole one, and fills at its limit when a bar goes through it
+buy 0.123456789 limit 59950.00 gtc as a
+bar 60000.00 60100.00 59950.00 60050.00 x 100
+=> nothing
+bar 60000.00 60100.00 59949.99 60050.00 x 100
+=> a 0.123456789 @ 59950.00
+sell 0.123456789 stop 59000.00 gtc as b
+bar 58000.00 58500.00 57900.00 58100.00 x 100
+=> b 0.123456789 @ 58000.00
+"""
+
+
+@cases(CRYPTO)
+def test_coins_trade_in_parts(play: str) -> None:
+    rules = Rules(latency_ns=0, match_on_arrival=False, synthetic_quotes=False, divisible=True)
+    Floor(rules, cash="1000000", closes={"X": 60000.0}.get).play(play)
