@@ -31,7 +31,7 @@ from liualgotrader.backtest.tick_runner import TickBacktest
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import HOUR, MILLISECOND, MINUTE, NEVER, Clock, WallClock
 from liualgotrader.common.config import Settings, session_view, show_hours
-from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError, nearest
+from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, LiuError, OutsideError, nearest
 from liualgotrader.common.events import Pick
 from liualgotrader.common.folder_imports import loaded_files
 from liualgotrader.common.market_columns import BarColumns
@@ -147,12 +147,16 @@ class Backtesting:
     def __enter__(self) -> Backtesting:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, at: object) -> None:
         with loops_aside(), self._loop as loop:
             if self._runs:
                 with suppress(DatabaseUnavailable):  # which is said already, by what was to be done before
                     loop.run(self._end("could not run", {}))
-            loop.run(self._cleanup.aclose())
+            try:
+                loop.run(self._cleanup.aclose())
+            except LiuError:
+                if error is None:  # else what went wrong first is said
+                    raise
 
     def play(self, progress: Progress) -> BacktestOutcome:
         """Load bars and strategies and play all sessions, or until Ctrl-C is pressed.
@@ -223,7 +227,7 @@ class Backtesting:
         except DatabaseUnavailable as error:
             cause = str(error).partition(";")[0].rstrip(".")
             raise OutsideError(
-                f"{cause}, so batch {self.batch_id} is not stored: see that the server runs, then play the backtest again"
+                f"{cause}, so batch {self.batch_id} is not stored: see that the server runs and has room, then play the backtest again"
             ) from error
 
     def save_check(self, check: HonestyCheck) -> None:

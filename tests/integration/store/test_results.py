@@ -1,4 +1,4 @@
-"""A list of results reads one row a batch and one a run, however much was traded (a complaint of others: 300 results take a minute)."""
+"""A list of results reads one row a batch and one a run, however much was traded (freqtrade, issue 9517: 300 results take a minute)."""
 
 from __future__ import annotations
 

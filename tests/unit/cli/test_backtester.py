@@ -15,8 +15,14 @@ from liualgotrader.cli import backtester, liu
 from liualgotrader.cli.common import guarded
 from liualgotrader.common.calendar import sessions
 from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.config import Settings
+from liualgotrader.common.errors import OutsideError
 from liualgotrader.common.market_columns import BarColumns
+from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.data.market_store import MarketStore
+from liualgotrader.supervisor.backtest_bars import BarsWanted
+from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest
+from tests.fakes.supervisor import RecordingScreen
 
 STRATEGY = """
 from liualgotrader.strategies.base import Strategy, StrategyType
@@ -255,6 +261,36 @@ def test_data_that_is_missing_or_damaged_is_named_with_symbol_and_day(
         assert sentence in out + errors
     assert ("By strategy" in out) == (code in (0, 4))  # what was played is shown
     assert "Traceback" not in errors
+
+
+def test_a_full_disk_is_said_before_anything_is_played(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("liualgotrader.supervisor.session_database.LEAST_FREE", 10**18)
+    code, out, errors = program(*DAYS[:-1], "--generated", "2")
+    assert (code, "By strategy" in out, errors.count("\n")) == (3, False, 1)
+    assert "MB are free in " in errors
+
+
+@pytest.mark.parametrize("option", ["--report", "--save"])
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_played(program: Program, option: str) -> None:
+    code, out, errors = program(*DAYS, "--generated", "2", option, "steps.py/x.html")
+    assert (code, "By strategy" in out, errors.count("\n")) == (2, False, 1)
+    assert "steps.py" in errors
+
+
+def test_what_goes_wrong_first_is_said_when_cleaning_up_fails_as_well() -> None:
+    """A full disk fails the rows, and then the users file of the server."""
+
+    def cannot() -> None:
+        raise OutsideError("the users file cannot be written")
+
+    days = BarsWanted(first=date(2024, 3, 12), last=date(2024, 3, 12), generated=1)
+    plan = TradePlan(strategies={"Steps": {}})
+    for raised in (OutsideError("the batch is not stored"), None):
+        made = Backtesting(BacktestRequest(bars=days), Settings(), plan, RecordingScreen())
+        with pytest.raises(OutsideError, match="not stored" if raised else "users file"), made as backtesting:
+            backtesting._cleanup.callback(cannot)
+            if raised:
+                raise raised
 
 
 def test_help_names_every_option_and_the_exit_codes(program: Program) -> None:
