@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from liualgotrader.common.events import Bar
-from liualgotrader.common.market_columns import BarColumns, Ints, day_numbers, take
+from liualgotrader.common.market_columns import BarColumns, Ints, between, day_numbers, take
 from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.data.data_base import DataAPI
 from liualgotrader.engine.waiting import FirstStep, Remainder
@@ -26,8 +26,14 @@ class PastData(DataAPI):
     """
 
     def __init__(
-        self, bars: Mapping[str, BarColumns], now: Callable[[], int], days: Callable[[Ints], Ints] = day_numbers
+        self,
+        bars: Mapping[str, BarColumns],
+        now: Callable[[], int],
+        days: Callable[[Ints], Ints] = day_numbers,
+        daily: Mapping[str, BarColumns] | None = None,
     ) -> None:
+        """Take daily bars of before a symbol's first bar from `daily`."""
+        self._daily = daily or {}
         self.bars_by_symbol, self.now, self._day_numbers = dict(bars), now, days
         self._days: dict[str, tuple[Ints, list[Bar]]] = {}  # of a symbol: where each day begins, and its bar
 
@@ -38,7 +44,16 @@ class PastData(DataAPI):
 
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
         found = ((symbol, self._past(symbol, start, end)) for symbol in symbols if symbol in self.bars_by_symbol)
-        return {symbol: (bars if minutes == 1 else self._by_day(bars)).bars() for symbol, bars in found}
+        if minutes == 1:
+            return {symbol: bars.bars() for symbol, bars in found}
+        return {symbol: [*self._earlier(symbol, start, end), *self._by_day(bars).bars()] for symbol, bars in found}
+
+    def _earlier(self, symbol: str, start: int, end: int) -> list[Bar]:
+        """Return the daily bars that are known of days before the first of the run's own."""
+        if (known := self._daily.get(symbol)) is None:
+            return []
+        first = self._day_numbers(self.bars_by_symbol[symbol].opened_at[:1])
+        return between(take(known, self._day_numbers(known.opened_at) < first), start, end).bars()
 
     def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         return {symbol: found for symbol in symbols if (found := self._snapshot(symbol)) is not None}

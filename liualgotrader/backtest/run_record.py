@@ -40,6 +40,7 @@ class BacktestTerms:
     crypto: bool = False  # days of UTC, parts of coins, neither short sales nor margin
     portfolio_value: float | None = None
     shortable: Mapping[str, bool] = field(default_factory=dict)
+    daily: Mapping[str, BarColumns] = field(default_factory=dict)  # of before the first bar, for who asks
     splits: Mapping[str, Sequence[Split]] = field(default_factory=dict)  # by symbol
     dividends: Mapping[str, Sequence[Dividend]] = field(default_factory=dict)
     detail: Callable[[str, TradingSession], BarColumns] | None = None

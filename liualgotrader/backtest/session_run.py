@@ -112,7 +112,7 @@ class SessionRun(ABC):
         self._arrays: list[ArraySignals] = []
         self._scrutiny = market.scrutiny
         self.clock = RunClock(self._time, literal=self._scrutiny.literal)
-        self.data = PastData(market.bars, self.clock.now, utc_day_numbers if terms.crypto else day_numbers)
+        self.data = PastData(market.bars, self.clock.now, utc_day_numbers if terms.crypto else day_numbers, terms.daily)
         live = None if self._scrutiny.literal else self._frame
         self.loader = DataLoader(data_api=self.data, clock=self.clock, live=live)
         self._engine.loader = self.loader

@@ -118,7 +118,7 @@ OPTIONS: Mapping[str, Option] = {
         "LIU_FULL_SIZE", "", "0 or 1: trade at all of the limits in a plan's first session with real money"
     ),
     "keep_bars_mb": Option(
-        "LIU_KEEP_BARS_MB", "", "megabytes of minutes that a batch keeps of what its strategies saw; 0: none"
+        "LIU_KEEP_BARS_MB", "", "megabytes of bars that a batch keeps of what its strategies saw; 0: none"
     ),
     "debug": Option("LIU_DEBUG_ENABLED", "", "tracebacks and verbose logs"),
     "trace": Option("LIU_TRACE_ENABLED", "", "accepted for the original's sake; has no effect"),

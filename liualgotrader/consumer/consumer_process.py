@@ -229,6 +229,9 @@ class Consumer:
         if not self._child.orphaned:
             for state in self.engine.symbols.values():
                 self._keeper.keep(state.bars)
+            fetched, over = self._dependencies.fetches, self._plan.hours.opens_at
+            for symbol, days in fetched.days.items() if fetched is not None else ():
+                self._keeper.keep_days(symbol, (bar for bar in days.values() if bar.closed_at <= over))
             await self._keeper.close()
         self._numbers.close()
         say(log, "consumer_closed", events=self.engine.events, orders=self._outbox.orders)

@@ -49,12 +49,16 @@ class Fetches(DataAPI):
         self._in_burst = 0
         self.asked = 0
         self.failed = 0
+        self.days: dict[str, dict[int, Bar]] = {}  # daily bars that came, by symbol and start
 
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
         """Return bars as `DataAPI.bars_now` does, or raise DataUnavailable once the time is over."""
-        return self._within(
+        found = self._within(
             lambda: self._data.bars_now(symbols, start, end, minutes=minutes), f"bars of {some_of(symbols, _SHOWN)}"
         )
+        for symbol, bars in found.items() if minutes != 1 else ():
+            self.days.setdefault(symbol, {}).update((bar.opened_at, bar) for bar in bars)
+        return found
 
     def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         """Return the newest figures of those symbols that have any; the same."""

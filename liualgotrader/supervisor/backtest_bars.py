@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from liualgotrader.common.calendar import FIRST_DAY, TradingSession, previous_sessions, round_the_clock, sessions
-from liualgotrader.common.clock import DAY, MILLISECOND, MINUTE, SECOND
+from liualgotrader.common.clock import DAY, MILLISECOND, MINUTE, NEVER, SECOND
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.market_columns import BarColumns, Floats, Ints, TradeColumns, joined, no_trades, take
 from liualgotrader.tapes.splits import Dividend, Split, adjusted
@@ -75,6 +75,7 @@ class PlayedBars(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     splits: dict[str, Sequence[Split]] = {}
     dividends: dict[str, Sequence[Dividend]] = {}
+    daily: dict[str, BarColumns] = {}  # beside the minutes of a batch that is played again
 
     def as_of(self, day: date) -> dict[str, BarColumns]:
         """Return the bars at the prices of a day."""
@@ -124,7 +125,8 @@ def played_bars(
     known = {} if given is not None or wanted.crypto else {symbol: _actions(wanted, market, symbol) for symbol in kept}
     splits = {symbol: found for symbol, (found, _) in known.items()}
     dividends = {symbol: found for symbol, (_, found) in known.items()}
-    return PlayedBars(kept, (*left_out, *_notes(kept, played, before)), splits, dividends)
+    notes = (*left_out, *_notes(kept, played, before))
+    return PlayedBars(kept, notes, splits, dividends, _kept_days(wanted, kept) if wanted.kept else {})
 
 
 class PlayedTapes:
@@ -270,6 +272,14 @@ def _actions(wanted: BarsWanted, market: Path, symbol: str) -> tuple[Sequence[Sp
     if wanted.data:
         return folder_splits(wanted.data, symbol), folder_dividends(wanted.data, symbol)
     return MarketStore(market).actions(symbol)
+
+
+def _kept_days(wanted: BarsWanted, symbols: Iterable[str]) -> dict[str, BarColumns]:
+    from liualgotrader.data.market_store import MarketStore
+
+    store = MarketStore(Path(wanted.kept))
+    found = {symbol: store.read(symbol, DAY, 0, NEVER) for symbol in symbols}
+    return {symbol: bars for symbol, bars in found.items() if len(bars.opened_at)}
 
 
 def _read_session(wanted: BarsWanted) -> dict[str, BarColumns]:

@@ -376,6 +376,7 @@ class Backtesting:
             liquidation_minutes=self._liquidation,
             crypto=request.bars.crypto,
             portfolio_value=plan.portfolio_value,
+            daily=found.daily,
             splits=found.splits,
             dividends=found.dividends,
         )

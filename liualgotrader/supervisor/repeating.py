@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from liualgotrader.analytics.trips import Key
+from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import Pick
@@ -190,7 +191,9 @@ def bars_of(found: FoundBatch) -> BarsWanted:
 def from_kept(bars: BarsWanted, batch_id: str, home: Path) -> BarsWanted:
     """Return the bars as the batch's strategies saw them, if it kept those of all wanted symbols; else as they were."""
     store = MarketStore(records_of(home, batch_id) / MARKET)
-    there = {store.series_of(path)[0] for path in store.files()}
+    there = {
+        symbol for symbol, kind, period in map(store.series_of, store.files()) if (kind, period) == ("bars", MINUTE)
+    }
     if not bars.symbols or not there.issuperset(bars.symbols):
         return bars
     return msgspec.structs.replace(bars, kept=str(store.folder), data="", generated=None, of_session=False)

@@ -82,7 +82,7 @@ def read_table(path: Path, fields: Sequence[Field], symbol: str | None = None) -
         try:
             table = parquet.read_table(path)
         except (OSError, pa.ArrowInvalid) as e:
-            raise ConfigError(f"{path} is not a Parquet file: {f'{e}'.rstrip('.')}.") from e
+            raise ConfigError(f"{path} is not a Parquet file: {str(e).rstrip('.')}.") from e
         raw = {n: _plain(path, n, table.column(n)) for n in _each_once(path, table.column_names)}
     rows = len(next(iter(raw.values()))) if raw else 0
     columns = {}

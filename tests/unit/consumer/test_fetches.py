@@ -26,6 +26,8 @@ from liualgotrader.consumer.main import open_dependencies
 from liualgotrader.data.data_base import DataAPI
 from tests.fakes.session import make_plan
 
+DAILY = Bar("AAPL", 5, 6, 10.0, 12.0, 9.0, 11.0, 100.0, 10.5, 3)
+
 
 class Vendor(DataAPI):
     """Answers at once or, while `slow`, not before the test is over."""
@@ -41,7 +43,7 @@ class Vendor(DataAPI):
             self.over.wait(30)
         if "NONE" in symbols:
             raise DataUnavailable("400 invalid symbol: NONE")
-        return {symbol: () for symbol in symbols}
+        return {symbol: (DAILY,) if minutes == 1440 else () for symbol in symbols}
 
     def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         return {}
@@ -85,6 +87,14 @@ def fail(fetches: Fetches) -> float:
     with pytest.raises(DataUnavailable, match=r"AAPL: no answer within the 0\.\d s"):
         ask(fetches)
     return (machine_now() - begun) / SECOND
+
+
+def test_daily_bars_that_came_are_known_afterwards(fetches: Fetches) -> None:
+    ask(fetches)
+    assert fetches.days == {}
+    for _ in range(2):
+        assert fetches.bars_now(["AAPL"], 0, 9, minutes=1440) == {"AAPL": (DAILY,)}
+    assert fetches.days == {"AAPL": {5: DAILY}}
 
 
 def test_a_vendor_that_does_not_answer_is_asked_once_and_given_up(vendor: Vendor, fetches: Fetches) -> None:
