@@ -167,9 +167,6 @@ def request_from(options: argparse.Namespace, seed: int) -> BacktestRequest:
     Raises:
         ConfigError: for options that cannot be meant together, and days that are none.
     """
-    crypto = options.asset == "crypto"
-    if crypto and options.scale == "tick":
-        raise ConfigError("crypto is played on bars only: choose --scale minute or day")
     if options.data and options.generated is not None:
         raise ConfigError("--data and --generated exclude each other: choose one market")
     today = day_of(WallClock().now())
@@ -180,7 +177,7 @@ def request_from(options: argparse.Namespace, seed: int) -> BacktestRequest:
         data=str(Path(options.data).expanduser()) if options.data else "",
         generated=options.generated,
         symbols=options.symbols,
-        crypto=crypto,
+        crypto=options.asset == "crypto",
         seed=seed,
         detail=options.detail,
     )
