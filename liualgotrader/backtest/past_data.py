@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from liualgotrader.common.calendar import day_of
+from liualgotrader.common.clock import DAY
 from liualgotrader.common.events import Bar
-from liualgotrader.common.market_columns import BarColumns, Ints, between, day_numbers, take
+from liualgotrader.common.market_columns import BarColumns, Ints, between, day_numbers, take, utc_day_numbers
 from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.data.data_base import DataAPI
 from liualgotrader.engine.waiting import FirstStep, Remainder
@@ -29,12 +31,14 @@ class PastData(DataAPI):
         self,
         bars: Mapping[str, BarColumns],
         now: Callable[[], int],
-        days: Callable[[Ints], Ints] = day_numbers,
         daily: Mapping[str, BarColumns] | None = None,
+        *,
+        utc: bool = False,
     ) -> None:
-        """Take daily bars of before a symbol's first bar from `daily`."""
-        self._daily = daily or {}
-        self.bars_by_symbol, self.now, self._day_numbers = dict(bars), now, days
+        """Take daily bars of before a symbol's first bar from `daily`. Days are those of New York, or of `utc`."""
+        self.bars_by_symbol, self.now, self._daily = dict(bars), now, daily or {}
+        self._day_numbers = utc_day_numbers if utc else day_numbers
+        self._day_of: Callable[[int], object] = (lambda at: at // DAY) if utc else day_of
         self._days: dict[str, tuple[Ints, list[Bar]]] = {}  # of a symbol: where each day begins, and its bar
 
     def restate(self, bars: BarColumns) -> None:
@@ -90,7 +94,7 @@ class PastData(DataAPI):
         today = by_day(take(bars, slice(int(starts[newest]), closed)), np.zeros(1, np.int64)).bars()[0]
         day_before = days[newest - 1] if newest else None
         last = take(bars, slice(closed - 1, closed)).bars()[0]
-        if np.diff(self._day_numbers(np.array([last.opened_at, self.now()]))).any():
+        if self._day_of(last.opened_at) != self._day_of(self.now()):
             return SymbolSnapshot(symbol, last.close, last, None, today)
         return SymbolSnapshot(symbol, last.close, last, today, day_before)
 

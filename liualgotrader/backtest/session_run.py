@@ -21,7 +21,7 @@ from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.events import EventBatch, Pick
-from liualgotrader.common.market_columns import BarColumns, day_numbers, utc_day_numbers
+from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.orders import Declare
 from liualgotrader.common.recording import Recording
@@ -112,7 +112,7 @@ class SessionRun(ABC):
         self._arrays: list[ArraySignals] = []
         self._scrutiny = market.scrutiny
         self.clock = RunClock(self._time, literal=self._scrutiny.literal)
-        self.data = PastData(market.bars, self.clock.now, utc_day_numbers if terms.crypto else day_numbers, terms.daily)
+        self.data = PastData(market.bars, self.clock.now, terms.daily, utc=terms.crypto)
         live = None if self._scrutiny.literal else self._frame
         self.loader = DataLoader(data_api=self.data, clock=self.clock, live=live)
         self._engine.loader = self.loader

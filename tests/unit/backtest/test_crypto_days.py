@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from liualgotrader.backtest import Result, run_backtest
+from liualgotrader.backtest.past_data import PastData
 from liualgotrader.cli import backtester
 from liualgotrader.common.calendar import round_the_clock
-from liualgotrader.common.clock import DAY, MINUTE, instant
+from liualgotrader.common.clock import DAY, MINUTE, NEVER, instant
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.data.market_store import MarketStore
@@ -190,3 +191,14 @@ def test_daily_bars_of_a_weekend_are_read_and_the_store_s_minutes_too(
 def test_what_there_is_not_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         program(tmp_path, *arguments)
+
+
+def test_scanners_and_loaders_are_told_of_days_of_utc() -> None:
+    at = MIDNIGHT + DAY + 2 * MINUTE  # 19:02 of Friday in New York, two minutes into Saturday
+    data = PastData({PAIR: rising()}, lambda: at, utc=True)
+    told = data.snapshots_now([PAIR])[PAIR]
+    assert (today := told.daily_bar) is not None and (before := told.previous_daily_bar) is not None
+    assert (today.open, today.close, today.volume) == (61_440, 61_442, 200)
+    assert (before.open, before.close, before.volume) == (60_000, 61_440, 144_000)
+    days = data.bars_now([PAIR], 0, NEVER, minutes=1440)[PAIR]
+    assert [(bar.opened_at, bar.close) for bar in days] == [(MIDNIGHT, 61_440), (MIDNIGHT + DAY, 61_442)]

@@ -88,7 +88,7 @@ async def test_a_repeated_batch_is_given_the_days_that_were_asked_for_and_the_mi
     assert from_kept(SOURCE, "b", tmp_path) == SOURCE  # of BRK.B there are days only
     wanted = from_kept(msgspec.structs.replace(SOURCE, symbols=("ABC",)), "b", tmp_path)
     found = played_bars(wanted, tmp_path, 1)
-    data = PastData(found.bars, lambda: OPEN + 3 * MINUTE, daily=found.daily)
+    data = PastData(found.bars, lambda: OPEN + 3 * MINUTE, found.daily)
     days = data.bars_now(["ABC"], 0, NEVER, minutes=1440)["ABC"]
     assert [(bar.opened_at, bar.close, bar.volume) for bar in days] == [(OPEN - DAY, 8.5, 5e6), (OPEN, 10.5, 900.0)]
     assert data.bars_now(["ABC"], OPEN, NEVER, minutes=1440)["ABC"] == days[1:]
