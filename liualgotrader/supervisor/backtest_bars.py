@@ -51,8 +51,10 @@ class BarsWanted(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ConfigError: if there are none.
         """
-        if self.crypto and self.period < MINUTE:
-            raise ConfigError("crypto is played on bars of minutes and days only: choose --scale minute or day")
+        if self.crypto and (self.period < MINUTE or self.detail):
+            raise ConfigError(
+                "crypto is played on bars of minutes and days only: choose --scale minute or day, without --detail"
+            )
         if self.last < self.first:
             raise ConfigError(f"the backtest would begin on {self.first}, after its last day {self.last}: swap the two")
         found = (round_the_clock if self.crypto else sessions)(self.first, self.last)

@@ -183,6 +183,7 @@ def test_daily_bars_of_a_weekend_are_read_and_the_store_s_minutes_too(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--scale", "minute", "--detail", "tick", "--generated"), "crypto is played on bars of minutes and days only"),
         (("--scale", "tick", "--generated"), "crypto is played on bars of minutes and days only"),
         (("--generated", "11"), "A generated market of crypto has 1 to 10 symbols, not 11"),
         (("--generated", "--symbols", "AAPL"), "holds nothing for AAPL; it has AAVE/USD"),
