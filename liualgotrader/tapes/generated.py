@@ -10,9 +10,10 @@ A session may follow others (`since`): it then opens from their last prices, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from itertools import repeat
 
 import msgspec
@@ -42,18 +43,23 @@ _POINTS = 4  # prices made per minute: open, two between, close
 _SOURCE = int(BarSource.HISTORY)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GeneratedHistory:
-    """Bars of one symbol before the day, oldest first."""
+    """Bars of one symbol before the day, oldest first. Of most symbols nobody ever asks for the minutes."""
 
     daily: list[Bar]
-    minutes: list[Bar]
+    make_minutes: Callable[[], list[Bar]]
+
+    @cached_property
+    def minutes(self) -> list[Bar]:
+        """The newest sessions' minute bars."""
+        return self.make_minutes()
 
 
 def history_of(profile: SymbolProfile, before: Sequence[TradingSession], draws: Draws) -> GeneratedHistory:
     """Return the history of a symbol over the sessions `before` the day, oldest first."""
     daily: list[Bar] = []
-    minutes: list[Bar] = []
+    newest: list[tuple[Column, ...]] = []
     n = len(before)
     within = (draws.bell(n) * (profile.volatility * 0.8)).tolist()
     overnight = (draws.bell(n) * (profile.volatility * 0.3)).tolist()
@@ -66,13 +72,25 @@ def history_of(profile: SymbolProfile, before: Sequence[TradingSession], draws: 
         closing = bounded_price(opening / (1.0 + overnight[i]))
     for age, (session, figures) in enumerate(zip(reversed(before), days, strict=True)):
         if age < MINUTE_SESSIONS:
-            columns = minute_columns(profile, session, draws, figures)
-            bars = list(map(Bar, repeat(profile.symbol), *(c.tolist() for c in columns), repeat(_SOURCE)))
-            daily.append(sum_of(bars, session.opens_at, session.closes_at))
-            minutes[:0] = bars
+            newest.insert(0, minute_columns(profile, session, draws, figures))
+            daily.append(_sum(profile.symbol, session, newest[0]))
         else:
             daily.append(_day(profile, session, draws, figures))
-    return GeneratedHistory(daily[::-1], minutes)
+
+    def minutes() -> list[Bar]:
+        columns = (np.concatenate(parts).tolist() for parts in zip(*newest, strict=True))
+        return list(map(Bar, repeat(profile.symbol), *columns, repeat(_SOURCE)))
+
+    return GeneratedHistory(daily[::-1], minutes if newest else list)
+
+
+def _sum(symbol: str, session: TradingSession, minutes: tuple[Column, ...]) -> Bar:
+    """Return what `sum_of` makes of the same minutes as bars; sums run from the first to the last, as there."""
+    opened, high, low, close, shares, vwap, counts = minutes[2:]
+    volume = float(shares.sum())  # whole shares
+    average = round(float(np.cumsum(vwap * shares)[-1]) / volume, 6)
+    prices = float(opened[0]), float(high.max()), float(low.min()), float(close[-1])
+    return Bar(symbol, session.opens_at, session.closes_at, *prices, volume, average, int(counts.sum()), _SOURCE)
 
 
 def bounded_price(cents: float) -> int:
@@ -204,7 +222,7 @@ class GeneratedTape(ColumnTape):
 
     def _history_of(self, symbol: str) -> GeneratedHistory:
         if symbol not in self._profiles:
-            return GeneratedHistory([], [])
+            return GeneratedHistory([], list)
         found = self._history.get(symbol)
         if found is None:
             if self._yesterday is None:
@@ -224,4 +242,4 @@ class GeneratedTape(ColumnTape):
             for bar in bars_of(event for event in events if isinstance(event, TradeTick))
         ]
         whole = [sum_of(minutes, session.opens_at, session.closes_at)] if minutes else []
-        return GeneratedHistory(before.daily + whole, before.minutes + minutes)
+        return GeneratedHistory(before.daily + whole, lambda: before.minutes + minutes)
