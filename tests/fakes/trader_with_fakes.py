@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import liualgotrader.supervisor.session as session
-from liualgotrader.cli.common import guarded
-from liualgotrader.cli.trader import run
-from tests.fakes.supervisor import PROGRAMS
-
 
 def main() -> None:
+    # Each process of the session imports this file once more and calls nothing.
+    import liualgotrader.supervisor.session as session
+    from liualgotrader.cli.common import guarded
+    from liualgotrader.cli.trader import run
+    from tests.fakes.supervisor import PROGRAMS
+
     session.Session.__init__.__defaults__ = (PROGRAMS,)
     guarded("trader", run)
 
