@@ -274,13 +274,15 @@ def _curve(
 ) -> dict[str, Any]:
     """Return what is drawn of the account: equity, or else the dollars gained; a benchmark that cost as much; exposure."""
     sessions = source.sessions
-    each = max(_LEAST_POINTS, _POINTS // len(sessions)) if _period(source.bars) < HOUR else 1
+    known = 0 if source.curve is None else len(source.curve.at)
+    inside = known > 2 * len(sessions) or _period(source.bars) < HOUR
+    each = max(_LEAST_POINTS, _POINTS // len(sessions)) if inside else 1
     times = np.concatenate([[closes[0]], *(_within(s, each) for s in sessions)])
     if each == 1 and equity is not None:
         value, gross, net = equity, *_account_at(source, moves, closes)[1:]
-    elif source.bars:
+    elif source.bars or (equity is not None and known):
         value, gross, net = _account_at(source, moves, times)
-        if equity is not None and source.curve is not None and len(source.curve.at):
+        if equity is not None and source.curve is not None and known:
             place = np.searchsorted(source.curve.at, times, side="right") - 1
             value = np.where(place >= 0, source.curve.amount[np.maximum(place, 0)], equity[0])
     else:

@@ -31,7 +31,7 @@ from liualgotrader.data.market_store import MarketStore
 from liualgotrader.data.recorded_series import MARKET, records_of
 from liualgotrader.supervisor.backtest_bars import BarsWanted
 from liualgotrader.supervisor.backtesting import ENVIRONMENT, RepeatedBatch, other_ratios
-from liualgotrader.supervisor.request import TraderRequest
+from liualgotrader.supervisor.request import KEPT_DATABASE, TraderRequest
 from liualgotrader.supervisor.session_database import open_record
 from liualgotrader.supervisor.session_figures import Results
 
@@ -72,15 +72,15 @@ async def newest_results(settings: Settings, most: int = LISTED, environment: st
         return [found async for store, _ in stores for found in await store.results(most, environment)]
 
 
-async def find_batch(settings: Settings, beginning: str) -> FoundBatch:
-    """Return the batch whose id begins so.
+async def find_batch(settings: Settings, beginning: str, *, everywhere: bool = False) -> FoundBatch:
+    """Return the batch whose id begins so; `everywhere` is in the databases of accounts that `--state` keeps too.
 
     Raises:
         ConfigError: if there is none, or more than one.
         LiuError: if a database cannot be used or reached.
     """
     found: list[FoundBatch] = []
-    async with aclosing(_stores(settings)) as stores:
+    async with aclosing(_stores(settings, everywhere=everywhere)) as stores:
         async for store, simulated in stores:
             for row in await store.newest_batches(2, beginning):
                 found.append(await _read(store, row, simulated))
@@ -118,16 +118,17 @@ def _began_empty(row: BatchRow) -> bool:
     return row.environment == ENVIRONMENT or bool(market and not market.get("account"))
 
 
-async def _stores(settings: Settings) -> AsyncGenerator[tuple[Store, bool], None]:
-    """Yield the record, then that of simulated sessions, where there is one."""
+async def _stores(settings: Settings, *, everywhere: bool = False) -> AsyncGenerator[tuple[Store, bool], None]:
+    """Yield the record, then that of simulated sessions, where there is one, then those of accounts that were kept."""
     from liualgotrader.postgres.embedded_server import SIMULATED_DATABASE
 
     record = await open_record(settings, TraderRequest())
     try:
         yield record.store, False
         names = await asyncio.to_thread(record.server.databases) if record.server is not None else ()
-        if SIMULATED_DATABASE in names:
-            simulated = await open_record(settings, TraderRequest(simulate=True))
+        kept = [name for name in sorted(names) if everywhere and KEPT_DATABASE.fullmatch(name)]
+        for name in [*filter(names.__contains__, [SIMULATED_DATABASE]), *kept]:
+            simulated = await open_record(settings, TraderRequest(simulate=True), name)
             try:
                 yield simulated.store, True
             finally:

@@ -27,8 +27,12 @@ from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.supervisor.backtest_bars import TICKS, BarsWanted, PlayedBars, history_of, played_bars
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import ENVIRONMENT, Backtesting
-from liualgotrader.supervisor.repeating import FoundBatch, bars_of, find_batch
+from liualgotrader.supervisor.repeating import FoundBatch, bars_of, find_batch, from_kept
 
+_WHOLE_ACCOUNT = (
+    "Return, risk and drawdown are those of the whole account, with what it holds beyond these strategies and cash that came"
+    " or went; trades and P&L are the strategies' own."
+)
 _INVENTED = "The prices were invented: gains on them say nothing about a strategy."
 
 
@@ -76,8 +80,8 @@ async def source_of_record(settings: Settings, beginning: str) -> ReportSource:
     Raises:
         LiuError: if there is no such batch, or a database cannot be used or reached.
     """
-    found = await find_batch(settings, beginning)
-    wanted, notes = _bars_wanted(found)
+    found = await find_batch(settings, beginning, everywhere=True)
+    wanted, notes = _bars_wanted(found, settings.home_path)
     played = PlayedBars({})
     try:
         if wanted is not None and found.trades:
@@ -118,6 +122,11 @@ def _source(
 ) -> ReportSource:
     row, told = found.row, found.row.configuration.get("backtest", {})
     kept: Floats | None = None if equity is None else np.array(equity, np.float64)
+    cash = _cash(row)
+    if cash is None and kept is not None:  # it began with positions, or beside what is not ours
+        cash = float(kept[0])
+        if row.environment not in (ENVIRONMENT, "SIMULATED"):
+            notes = [*notes, _WHOLE_ACCOUNT]
     invented = told.get("bars", {}).get("generated") or _is_generated(row)
     return ReportSource(
         batch_id=row.batch_id,
@@ -129,7 +138,7 @@ def _source(
         splits=played.splits,
         curve=curve_of(found.equity) if found.equity else None,
         trials=None if found.others is None or kept is None else np.array([*found.others, _ratio(kept)]),
-        cash=_cash(row),
+        cash=cash,
         opening=found.opening,
         equity=kept,
         benchmark=told.get("benchmark") or next(iter(played.bars), "") if told else "",
@@ -146,14 +155,19 @@ def _ratio(equity: Floats) -> float:
     return np.nan if found is None else found
 
 
-def _bars_wanted(found: FoundBatch) -> tuple[BarsWanted | None, list[str]]:
+def _bars_wanted(found: FoundBatch, home: Path) -> tuple[BarsWanted | None, list[str]]:
+    """Return which bars show a batch, for a session those that its strategies saw where it has kept them."""
+    row, notes = found.row, list[str]()
     try:
         wanted = bars_of(found)
     except ConfigError as error:
-        return None, [f"Without prices: {error}."]
-    if found.row.environment != ENVIRONMENT:
-        wanted = msgspec.structs.replace(wanted, symbols=tuple(sorted(found.traded)))
-    return wanted, []
+        notes = [f"Without prices: {str(error).partition(': name')[0]}."]
+        market = row.configuration["market"]
+        wanted = BarsWanted(first=_day(row), last=_day(row), window=(market["opens_at"], market["closes_at"]))
+    if row.environment == ENVIRONMENT:
+        return wanted, notes
+    wanted = from_kept(msgspec.structs.replace(wanted, symbols=tuple(sorted(found.traded))), row.batch_id, home)
+    return (wanted, []) if wanted.kept or not notes else (None, notes)
 
 
 def _is_generated(row: BatchRow) -> bool:
@@ -204,7 +218,8 @@ def _terms(row: BatchRow, told: Mapping[str, Any]) -> dict[str, str]:
     terms |= {text: f"{told[name]} {unit}" for name, (text, unit) in costs.items() if told.get(name, "0") != "0"}
     if market:
         terms["latency"] = f"{settings.get('latency_ms', '?')} ms of market time"
-    terms["cash at the start"] = "not known" if (cash := _cash(row)) is None else f"{cash:,.2f} $"
+    if (cash := _cash(row)) is not None:
+        terms["cash at the start"] = f"{cash:,.2f} $"
     terms["seed"] = str(row.seed or 0)
     terms["plan"] = str(row.configuration.get("plan") or "a class that was handed over")
     return terms | {f"version of {name}": version for name, version in row.versions.items()}

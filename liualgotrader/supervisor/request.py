@@ -156,6 +156,9 @@ def _moment(day: dt.date, text: str, option: str) -> int:
 # --- the simulated market --------------------------------------------------------------------------------
 
 
+KEPT_DATABASE = re.compile("liu_sim[0-9a-f]{9}")  # what databases of accounts that are kept are named
+
+
 class MarketAccount(NamedTuple):
     """An account of the simulated market, and where its state is kept; `since` and `played` only if it outlives a session."""
 

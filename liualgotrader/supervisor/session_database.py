@@ -61,8 +61,8 @@ def _stated_dsn(settings: Settings, request: TraderRequest) -> str:
     return settings.dsn.reveal() if not request.simulate or request.dsn_given else ""
 
 
-async def open_record(settings: Settings, request: TraderRequest) -> Record:
-    """Return the database that the session writes to, its tables up to date.
+async def open_record(settings: Settings, request: TraderRequest, database: str = "") -> Record:
+    """Return the database that the session writes to, its tables up to date, or another one of the embedded server.
 
     A simulated session uses a database of its own on the embedded server, whatever DSN says; only
     `--dsn` on the command line changes that.
@@ -74,14 +74,14 @@ async def open_record(settings: Settings, request: TraderRequest) -> Record:
     from liualgotrader.postgres.embedded_server import EmbeddedServer
     from liualgotrader.store.store_factory import open_store
 
-    dsn = _stated_dsn(settings, request)
+    dsn = "" if database else _stated_dsn(settings, request)
     if dsn:
         with _needed_to_start():
             store = await open_store(dsn, migrate=True)
         where = "psql with the address given to --dsn" if settings.source("dsn") == "command line" else 'psql "$DSN"'
         return Record(store, dsn, None, where)
     server = await asyncio.to_thread(EmbeddedServer.start, settings.home_path)
-    database = _database(request)
+    database = database or _database(request)
     try:
         await asyncio.to_thread(server.ensure_database, database)
         store = await open_store(server.dsn(database), migrate=True)

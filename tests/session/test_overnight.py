@@ -15,12 +15,15 @@ import asyncpg
 import msgspec
 import pytest
 
+from liualgotrader.analytics.report import report_of
 from liualgotrader.backtest import run_backtest
 from liualgotrader.common.calendar import new_york
 from liualgotrader.common.clock import MINUTE, NEVER, instant
+from liualgotrader.common.config import Settings
 from liualgotrader.common.rows import OrderRow
 from liualgotrader.data.market_store import MarketStore
 from liualgotrader.data.recorded_series import MARKET, records_of
+from liualgotrader.supervisor.reporting import source_of_record
 from tests.session.audit import market_books
 from tests.session.plans.overnight import FIRST, FIRST_DAY_CLOSES, SECOND, THIRD
 from tests.session.running import PLANS, TraderRun, start_kept, trader
@@ -103,6 +106,11 @@ def test_two_days_and_a_backtest_of_them_with_fresh_daily_give_the_same_orders_a
             batches = [row["batch_id"] for row in rows(dsn, "select batch_id from batch order by recorded_at")]
             orders = rows(dsn, "select * from orders join algo_run using (algo_run_id)")
             trades = rows(dsn, "select * from new_trades join algo_run using (algo_run_id)")
+            report = report_of(asyncio.run(source_of_record(Settings(home=str(run.home)), batches[1][:8])))
+        assert report.source.notes == ["The prices were invented: gains on them say nothing about a strategy."]
+        traded = {t["symbol"] for t in trades if t["batch_id"] == batches[1]}
+        assert report.source.bars.keys() == traded == {chart["symbol"] for chart in report.charts["symbols"]}
+        assert report.account is not None and report.account.first == report.source.cash
         saw = MarketStore(records_of(run.home, batches[1]) / MARKET)  # its history has the day before
         bars = {symbol: saw.read(symbol, MINUTE, 0, NEVER) for symbol in (FIRST, SECOND, THIRD)}
         result = run_backtest(PLANS / "parity.toml", *days, data=bars, fresh_daily=True, home=run.home)

@@ -123,6 +123,19 @@ def test_a_drawdown_inside_sessions_is_told_beside_that_of_their_closes() -> Non
     assert "-10.00 % inside" in page_of(found, b"library")
 
 
+def test_a_curve_without_prices_is_drawn_and_what_was_held_is_not_taken_for_nothing() -> None:
+    minutes = np.concatenate([np.arange(s.opens_at, s.closes_at + 1, HOUR // 2) for s in SESSIONS])
+    held = [fill(0, "buy", 10, "100"), fill(2, "sell", 10, "100")]
+    found = report(
+        executions=held, curve=AccountCurve(minutes.astype(np.int64), np.arange(1000.0, 1000.0 + len(minutes)))
+    )
+    curve = found.charts["curve"]
+    assert len(curve["t"]) > 100
+    assert sorted(curve["value"]) == curve["value"]
+    assert (curve["exposed"]["gross"][1], curve["exposed"]["gross"][-1]) == (0.0, 0.0)
+    assert np.isnan(curve["exposed"]["gross"][len(curve["t"]) // 2])
+
+
 @pytest.mark.parametrize(
     ("trials", "told"),
     [
