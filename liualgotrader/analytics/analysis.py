@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.calendar import sessions
 from liualgotrader.common.clock import NEW_YORK
+from liualgotrader.common.rows import BUYS
 from liualgotrader.common.types import TimeScale
 from liualgotrader.data.loader import DataLoader
 from liualgotrader.models.connection import fetch_as_dataframe
@@ -328,7 +329,7 @@ async def _movements(account_id: int) -> pd.Series[float]:
 def _shares(trades: pd.DataFrame) -> pd.Series[float]:
     """Return the signed shares of each execution."""
     shares = trades["qty"].astype(float)
-    bought = trades["operation"].isin(["buy", "buy_short"])
+    bought = trades["operation"].isin(BUYS)
     return shares.where(bought, -shares.abs())
 
 
