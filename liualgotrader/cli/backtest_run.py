@@ -51,7 +51,7 @@ def backtest(options: argparse.Namespace, program: str) -> int:
         return list_results(options, Settings.resolve(stated))
     settings, plan = configured(stated)
     if options.word in (LOOKAHEAD, WARMUP):
-        return check(request_from(options, settings.seed or 0), settings, plan, options)
+        return check(request_from(options, settings.seed or 0), settings, plan, options, program)
     if options.word == "from":
         return play(request_from(options, settings.seed or 0), settings, plan, options, program)
     if options.save and len(options.batches) > 1:
@@ -127,7 +127,9 @@ def _saved(
         return None, error
 
 
-def check(request: BacktestRequest, settings: Settings, plan: TradePlan, options: argparse.Namespace) -> int:
+def check(
+    request: BacktestRequest, settings: Settings, plan: TradePlan, options: argparse.Namespace, program: str
+) -> int:
     """Check a backtest's honesty, show what was found, store it with the backtest's rows and return the exit status.
 
     Raises:
@@ -156,7 +158,7 @@ def check(request: BacktestRequest, settings: Settings, plan: TradePlan, options
         if backtesting.record is not None:
             screen.line(f"batch {backtesting.batch_id}: the report of any batch of this plan shows the check")
     if checked.outcome.sentence:
-        complain(checked.outcome.sentence)
+        complain(f"{program}: {checked.outcome.sentence}")
     flush_output()
     return checked.exit_code
 

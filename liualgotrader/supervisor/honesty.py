@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -152,7 +153,7 @@ class HonestyChecks:
             there = _sessions_there(bars, before)
             if outcome.run.ended or self.stopped or (count > usual and there <= max(known, more)):
                 continue
-            again, words = self._again(bars), f"with {there} sessions of history"
+            again, words = self._again(bars), f"with {there} session{'s' * (there != 1)} of history"
             others = self._rows(again)
             differing = self._compared(outcome.run, again, words, settled=_SETTLED)
             if not self.stopped:
@@ -273,10 +274,13 @@ class HonestyChecks:
         return rows
 
     def _row_differences(self, base: AskedRows, other: AskedRows, words: str) -> Iterator[OtherDecision]:
-        known = {(one.strategy, one.symbol): one for one in base.rows}
+        known: dict[tuple[str, str], deque[ArrayRows]] = {}  # several of one symbol if its prices were restated
+        for less in base.rows:
+            known.setdefault((less.strategy, less.symbol), deque()).append(less)
         for more in other.rows:
-            if (less := known.get((more.strategy, more.symbol))) is None:
+            if not (same := known.get((more.strategy, more.symbol))):
                 continue
+            less = same.popleft()
             skip = more.first - less.first
             one, two = (more, less) if skip >= 0 else (less, more)
             if (row := one.first_difference(two.columns, abs(skip), 1e-6)) is not None:

@@ -27,6 +27,7 @@ from liualgotrader.supervisor.backtest_bars import BarsWanted, played_bars
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest
 from liualgotrader.supervisor.honesty import CheckedRun, HonestyChecks
 from liualgotrader.tapes.generated_profile import tickers
+from liualgotrader.tapes.splits import Split
 from tests.fakes.supervisor import RecordingScreen
 
 ROOT = Path(__file__).parents[3]
@@ -423,3 +424,15 @@ def test_data_without_more_history_says_that_nothing_can_be_said(check: Check) -
     found = check(Means, "warm_up", days=msgspec.structs.replace(MINUTES, generated=None), bars=bars)
     assert (found.check.verdict, found.exit_code) == ("unknown", 5)
     assert "no more history than the 2 sessions" in found.check.findings[-1]
+
+
+def test_prices_restated_for_a_split_are_no_finding(tmp_path: Path, check: Check) -> None:
+    """Columns are worked out anew on the day of a split: each time is compared with its counterpart."""
+    days = BarsWanted(first=date(2024, 2, 1), last=date(2024, 4, 30), period=DAY, generated=1, seed=3)
+    [(symbol, bars)] = played_bars(days, tmp_path, 600).bars.items()
+    spans = [(midnight(date(1998, 1, 1)), WallClock().now())]
+    MarketStore(tmp_path / "market").write(symbol, DAY, bars, spans, "test")
+    MarketStore(tmp_path / "market").write_actions(symbol, [Split(date(2024, 3, 8), 2.0)], [], spans, "test")
+    for word in ("warm_up", "look_ahead"):
+        found = check(Rolling, word, days=msgspec.structs.replace(days, generated=None))
+        assert (found.check.verdict, found.differences) == ("passed", [])
