@@ -158,7 +158,9 @@ class PlayedTapes:
 
     def __call__(self, session: TradingSession) -> ColumnTape:
         """Return a session's tape, loaded."""
-        if self._last.day != session.day:
+        if self._last.day != session.day and self._wanted.generated is not None:
+            self._last = tape_of_day(self._wanted, self._market, session, self._wanted.symbols, self._last)
+        elif self._last.day != session.day:
             every = tape_of_day(self._wanted, self._market, session, ())
             kept = [symbol for symbol in every.symbols() if symbol in self._symbols]
             if not kept:
@@ -190,23 +192,28 @@ def _minutes_of_ticks(wanted: BarsWanted, market: Path, played: Sequence[Trading
     return msgspec.structs.replace(tapes.known(), bars={symbol: joined(one) for symbol, one in parts.items()})
 
 
-def tape_of_day(wanted: BarsWanted, market: Path, session: TradingSession, symbols: Sequence[str]) -> ColumnTape:
-    """Return the tape of one of the wanted sessions."""
+def tape_of_day(
+    wanted: BarsWanted,
+    market: Path,
+    session: TradingSession,
+    symbols: Sequence[str],
+    before: ColumnTape | None = None,
+) -> ColumnTape:
+    """Return the tape of one of the wanted sessions; an invented one goes on from the one `before`."""
     from liualgotrader.data.market_store import MarketStore
     from liualgotrader.data.store_tape import StoreTape
     from liualgotrader.tapes.base import SecondsTape
+    from liualgotrader.tapes.generated import GeneratedTape
     from liualgotrader.tapes.tape_factory import tape_from
 
-    if wanted.data or wanted.generated is not None:
-        tape = tape_from(
-            "recorded" if wanted.data else "generated",
-            day=session.day,
-            folder=wanted.data or None,
-            seed=wanted.seed,
-            symbols=symbols or None,
-            count=wanted.generated or 0,
-            since=wanted.first,
-        )
+    tape: ColumnTape
+    if wanted.data:
+        tape = tape_from("recorded", day=session.day, folder=wanted.data, symbols=symbols or None)
+    elif wanted.generated is not None:
+        whole = before.whole if isinstance(before, SecondsTape) else before
+        yesterday = whole if isinstance(whole, GeneratedTape) else None
+        figures = session.day, wanted.seed, wanted.generated
+        tape = GeneratedTape(*figures, only=symbols or None, since=wanted.first, yesterday=yesterday)
     else:
         tape = StoreTape(MarketStore(market), session.day, symbols or None)
     return SecondsTape(tape) if wanted.period == SECOND else tape

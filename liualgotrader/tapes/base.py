@@ -236,10 +236,10 @@ class SecondsTape(ColumnTape):
 
     def __init__(self, whole: ColumnTape) -> None:
         super().__init__(whole.session, whole.assets())
-        self._whole = whole
+        self.whole = whole
 
     def _load(self, symbol: str) -> SymbolColumns:
-        whole = self._whole.columns(symbol)
+        whole = self.whole.columns(symbol)
         newest = np.flatnonzero(np.diff(whole.quotes.at // SECOND, append=-1))
         bars = self.bars_today(symbol, SECOND)
         prices = bars.open, bars.high, bars.low, bars.close
@@ -247,16 +247,16 @@ class SecondsTape(ColumnTape):
         return SymbolColumns(symbol, take(whole.quotes, newest), trades, whole.statuses)
 
     def bars_today(self, symbol: str, period: int) -> BarColumns:
-        return self._whole.bars_today(symbol, period)
+        return self.whole.bars_today(symbol, period)
 
     def history(self, symbol: str, period: int) -> list[Bar]:
-        return self._whole.history(symbol, period)
+        return self.whole.history(symbol, period)
 
     def notes(self) -> list[str]:
-        return self._whole.notes()
+        return self.whole.notes()
 
     def splits(self, symbol: str) -> Sequence[Split]:
-        return self._whole.splits(symbol)
+        return self.whole.splits(symbol)
 
 
 def asset_terms(assets: Iterable[Asset]) -> list[AssetTerms]:

@@ -157,11 +157,13 @@ class GeneratedTape(ColumnTape):
         *,
         only: Sequence[str] | None = None,
         since: date | None = None,
+        yesterday: GeneratedTape | None = None,
     ) -> None:
         """Draw the symbols' profiles; events are made when they are asked for.
 
         `symbols` is how many there are; `only` names those of them that the tape is to have. `since` is the first of
-        the generated sessions that lead to this one, each going on from the one before.
+        the generated sessions that lead to this one, each going on from the one before; `yesterday` is the newest of
+        these where it is at hand, made with the same figures. It loses its events as this one is loaded.
 
         Raises:
             ConfigError: if the exchange is closed on `day`, or a figure is out of bounds.
@@ -190,8 +192,10 @@ class GeneratedTape(ColumnTape):
         self._before = previous_sessions(day, DAILY_SESSIONS)
         self._yesterday: GeneratedTape | None = None
         if since is not None and since < day:
-            yesterday = self._before[-1].day
-            self._yesterday = GeneratedTape(yesterday, seed, symbols, events_limit, only=only, since=since)
+            if yesterday is None or yesterday.day != self._before[-1].day:
+                before = self._before[-1].day
+                yesterday = GeneratedTape(before, seed, symbols, events_limit, only=only, since=since)
+            self._yesterday = yesterday
             for symbol, first in self._yesterday._profiles.items():
                 self._profiles[symbol] = self._profiles[symbol].with_traits_of(first)
         assets = [Asset(p.symbol, f"{p.symbol} (generated)", p.venue, p.shortable) for p in self._profiles.values()]
@@ -230,6 +234,7 @@ class GeneratedTape(ColumnTape):
                 found = history_of(self._profiles[symbol], self._before, draws)
             else:
                 found = self._yesterday.history_with_the_day(symbol)
+                self._yesterday._columns.pop(symbol, None)
             self._history[symbol] = found
         return found
 

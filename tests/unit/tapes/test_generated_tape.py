@@ -312,3 +312,8 @@ def test_a_session_that_follows_others_opens_from_their_last_prices_and_has_them
         assert [b.opened_at for b in history] == sorted({b.opened_at for b in history})
         minutes = played.minute_bars(symbol, yesterday.opens_at, yesterday.closes_at)
         assert (minutes[-1].close, sum(b.volume for b in minutes)) == (last, history[-1].volume)
+    at_hand = GeneratedTape(DAY, seed, 3, events_limit=9_000, since=every[0], yesterday=yesterday)
+    assert list(at_hand.events(0, 2**62)) == list(played.events(0, 2**62))
+    assert [at_hand.history(s, MINUTE) for s in played.symbols()] == [
+        played.history(s, MINUTE) for s in played.symbols()
+    ]
