@@ -113,6 +113,10 @@ class Hours(msgspec.Struct, frozen=True):
         """Whether what is ordered now waits for the batch's next session."""
         return 0 < self.closes_at <= now < self.next_opens_at
 
+    def day_trading_has_ended(self, now: int) -> bool:
+        """Whether DAY_TRADE strategies open nothing any more in this session."""
+        return not self.bypass and 0 < self.liquidates_at <= now and not self.waits(now)
+
 
 class SessionPlan(msgspec.Struct, frozen=True):
     """Everything but secrets that a process of one session needs."""

@@ -137,7 +137,13 @@ class Engine:
         self._heard_at = self._heard_until = 0  # newest market data, and the newest of the producer before
         sent_as = "shadow" if terms.shadow else "sent"
         self._ordering = Ordering(
-            terms.batch_id, terms.timings, terms.limits, self.symbols, sent_as=sent_as, recording=self.recording
+            terms.batch_id,
+            terms.timings,
+            terms.limits,
+            terms.hours,
+            self.symbols,
+            sent_as=sent_as,
+            recording=self.recording,
         )
         self._ordering.portfolio_value = terms.portfolio_value
         self.let_go: Callable[[Bars], None] = lambda bars: None  # called with those of a symbol that is forgotten
@@ -317,7 +323,7 @@ class Engine:
     def begin_session(self, hours: Hours) -> None:
         """Go on with the next trading day: symbols that were rejected are called again from its open on."""
         self.terms = replace(self.terms, hours=hours)
-        self._ticks.hours = hours
+        self._ticks.hours = self._ordering.hours = hours
         self._over = self._closing = self.is_open = False
         for slot in self.slots.values():
             slot.rejected.clear()

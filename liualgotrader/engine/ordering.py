@@ -18,6 +18,7 @@ from liualgotrader.common.money import exact, to_tick
 from liualgotrader.common.order_id import client_order_id
 from liualgotrader.common.recording import Recording
 from liualgotrader.common.rows import SignalRow
+from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.tradeplan import Limits, Timings
 from liualgotrader.engine.actions import TIMES_IN_FORCE, described, plain_text, storable
 from liualgotrader.engine.book import Book
@@ -39,6 +40,7 @@ class Ordering:
         batch_id: str,
         timings: Timings,
         limits: Limits,
+        hours: Hours,
         symbols: Mapping[str, SymbolState],
         *,
         sent_as: str = "sent",
@@ -52,7 +54,7 @@ class Ordering:
         self.thread = threading.get_ident()
         self.portfolio_value: float | None = None
         self.equity: Decimal | None = None  # the account's
-        self.limits = limits
+        self.limits, self.hours = limits, hours
         self._batch_id = batch_id
         self._symbols = symbols
         self._sent_as = sent_as
@@ -241,6 +243,8 @@ class SlotOrders:
         return self._slot.book.notes.planned(symbol, "target_prices")
 
     def affordable(self, symbol: str, price: float) -> int:
+        if self._slot.day_trade and self._ordering.hours.day_trading_has_ended(self._ordering.now):
+            return 0
         return self._ours.run(self._ordering.affordable, self._slot.book, symbol, price)
 
     def reference(self, symbol: str) -> float | None:

@@ -177,8 +177,7 @@ def quarantined(c: Case) -> Objection:
 
 
 def liquidation(c: Case) -> Objection:
-    hours = c.terms.hours
-    over = c.slot.day_trade and not hours.bypass and 0 < hours.liquidates_at <= c.now and not hours.waits(c.now)
+    over = c.slot.day_trade and c.terms.hours.day_trading_has_ended(c.now)
     return "day trading has ended for today" if over else None
 
 

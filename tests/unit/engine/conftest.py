@@ -39,7 +39,7 @@ class Stage:
     def cast(self, kind: type[Strategy], *, slot: int = 0, run_all: bool = False, **options: Any) -> Any:
         """Put a strategy on and tell it that its books are known."""
         name = options.pop("name", kind.__name__)
-        strategy = kind(name, StrategyType.DAY_TRADE, BATCH, [], **options)
+        strategy = kind(name, options.pop("type", StrategyType.DAY_TRADE), BATCH, [], **options)
         self.engine.add(SlotPlan(slot, name, 0, 1, run_all=run_all), strategy)
         self.seq[slot] = 0
         self.engine.on_news([CaughtUp(slot, 0, 1)], self.now, 0)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.orders import AccountNews, CaughtUp, OrderNews, OrderState, Side
-from liualgotrader.common.session_plan import SlotPlan
+from liualgotrader.common.session_plan import Hours, SlotPlan
 from liualgotrader.common.tradeplan import Limits
 from liualgotrader.engine.outputs import LogLine, Output
 from liualgotrader.strategies.base import Strategy, StrategyType
@@ -214,6 +215,17 @@ def test_affordable_is_what_one_order_may_cost() -> None:
 @pytest.mark.parametrize("equity", [None, 0, -5])
 def test_nothing_is_affordable_while_there_is_no_money(equity: int | None) -> None:
     assert asked(lambda ctx: (ctx.affordable(), ctx.shares(stop=50.0)), 53.0, equity=equity) == (0, 0)
+
+
+@pytest.mark.parametrize(("kind", "shares"), [(StrategyType.DAY_TRADE, 0), (StrategyType.SWING, 188)])
+def test_nothing_is_affordable_to_day_trades_once_they_have_ended_for_today(kind: StrategyType, shares: int) -> None:
+    stage = Stage(hours=Hours("2024-03-08", OPEN, OPEN + 390 * MINUTE, OPEN, OPEN + 395 * MINUTE))
+    strategy = stage.cast(Asks, type=kind)
+    strategy.ask = lambda ctx: ctx.affordable()
+    stage.pick()
+    stage.news(AccountNews(OPEN, Decimal(100_000), Decimal(0), Decimal(0)))
+    stage.play([bar(0, 53.0)])
+    assert strategy.found == shares
 
 
 def test_affordable_leaves_room_for_what_is_held_and_on_order(stage: Stage) -> None:
