@@ -70,9 +70,9 @@ copy of that folder in another place is named with --data."""
 VERIFY_CODES = """\
 exit codes:
   0    it comes out the same
-  1    it differs: the first difference is named
   2    it cannot be verified: no result, damaged, of another version; its code may not run; its bars are not here
   3    the outside world failed: a file of the market-data store, the disk
+  6    it differs: the first difference is named
   130  ended by Ctrl-C
 """
 

@@ -26,6 +26,8 @@ from liualgotrader.supervisor.verifying import (
     versions,
 )
 
+DIFFERS = 6  # the exit status, that of checks that have found something
+
 
 def verify(options: argparse.Namespace) -> int:
     """Say whether a saved result comes out the same, and return the exit status.
@@ -52,7 +54,7 @@ def verify(options: argparse.Namespace) -> int:
     else:
         for line in _lines(saved, found, notes, played=mine is not None):
             print(line)
-    return 1 if found else 0
+    return DIFFERS if found else 0
 
 
 def _played(saved: SavedResult, options: argparse.Namespace) -> tuple[SavedResult | None, list[Difference]]:

@@ -164,7 +164,7 @@ def test_strategies_keep_their_order(author: Path, stranger: Path, program: Prog
     assert program(stranger, "verify", "two.zip", "--run-its-code")[0] == 0
     (author / "tradeplan.toml").write_text(then + first)
     code, out, _ = program(author, "verify", str(stranger / "two.zip"))
-    assert code == 1
+    assert code == 6
     assert out.startswith("differs: settings: the order of strategies: Turns, Alpha in the result, Alpha, Turns here")
 
 
@@ -185,7 +185,7 @@ def test_one_changed_price_is_named_by_symbol_time_and_field(author: Path, progr
     cells[3] = "95.75"
     change(daily, row, ",".join(cells))
     code, out, _ = program(author, "verify", "r.zip")
-    assert code == 1
+    assert code == 6
     assert out.startswith("differs: data: XYZ, bar of 2024-01-18 09:30 New York: high is 95.75 here, and was another")
     assert "orders, fills and figures come out the same all the same" in out
 
@@ -209,14 +209,14 @@ def test_a_bar_that_is_not_here_is_named(author: Path, program: Program, line: s
     lines = daily.read_text().splitlines()
     daily.write_text("\n".join(text for text in lines if not text.startswith(line)) + "\n")
     code, out, _ = program(author, "verify", "r.zip")
-    assert code == 1
+    assert code == 6
     assert told in out.splitlines()[0]
 
 
 def test_one_changed_line_of_a_strategy_is_named(author: Path, program: Program) -> None:
     change(author / "turns.py", "bar.close * 0.9)", "bar.close * 0.8)")
     code, out, _ = program(author, "verify", "r.zip")
-    assert (code, out.splitlines()[1:]) == (1, ["nothing was played"])
+    assert (code, out.splitlines()[1:]) == (6, ["nothing was played"])
     assert out.startswith("differs: code: turns.py, line 14: ")
     assert out.splitlines()[0].endswith("bar.close * 0.8)' here")
     change(author / "turns.py", "bar.close * 0.8)", "bar.close * 0.9)")
@@ -237,7 +237,7 @@ def test_one_changed_line_of_a_strategy_is_named(author: Path, program: Program)
 def test_one_changed_setting_is_named(author: Path, program: Program, old: str, new: str, told: str) -> None:
     change(author / "tradeplan.toml", old, new)
     code, out, _ = program(author, "verify", "r.zip")
-    assert code == 1
+    assert code == 6
     assert out.startswith(f"differs: {told}")
 
 
@@ -250,7 +250,7 @@ def test_what_somebody_changed_in_the_file_is_named_before_anything_runs(strange
     rezipped(stranger / "r.zip", {"result.json": richer})
     code, out, _ = program(stranger, "verify", "r.zip", "--run-its-code")
     assert (code, out.splitlines()) == (
-        1,
+        6,
         ["differs: file: the setting 'cash' was changed after the result was saved", "nothing was played"],
     )
 
@@ -260,7 +260,7 @@ def test_a_member_that_somebody_changed_is_named(stranger: Path, program: Progra
     rezipped(stranger / "r.zip", {member: lambda data: data.replace(b"1", b"2", 1) + b"# "})
     code, out, _ = program(stranger, "verify", "r.zip", "--run-its-code")
     assert (code, out.splitlines()[0]) == (
-        1,
+        6,
         f"differs: file: the file {told} was changed after the result was saved",
     )
 
@@ -283,7 +283,7 @@ def test_a_forged_fill_is_found_however_well_it_is_sealed(author: Path, program:
         msgspec.structs.replace(saved, statement=statement, members=saved.members | {"fills.csv": forged}),
     )
     code, out, _ = program(author, "verify", "r.zip")
-    assert code == 1
+    assert code == 6
     assert out.startswith(
         f"differs: fills: fill 3 ({cells[2]}, {cells[3]}, {cells[0]}): price is '1.23' in the result, and "
     )
