@@ -49,7 +49,7 @@ class ReportSource:
     `bars` has the prices of what was traded, as far as they are known, `opening` what earlier batches left open, `equity`
     the value before the first session and at each close where somebody has kept it, and `curve` what it was inside them.
     Bars are raw, `splits` what happened to the shares. `parameters` are those of each strategy, `terms` what the batch was
-    played on and by, `notes` what a person must know. `trials` are the Sharpe ratios of all backtests of the same strategies
+    played on and by, `notes` what a person must know. `trials` are the Sharpe ratios of all tries of the same strategies
     that are known, this one among them, NaN for one that has none; None if nobody has kept them.
     """
 

@@ -227,10 +227,10 @@ def _sharpe_panel(report: Report) -> tuple[str, str, list[str]]:
     if tried is None:
         said.append("How many variants were tried before is not known, as nothing was stored.")
     elif tried.trials == 1:
-        said.append("The record has no other backtest of these strategies: none was chosen among several.")
+        said.append("The record has no other try of these strategies: none was chosen among several.")
     elif tried.probability is not None:
         said.append(
-            f"The record has {tried.trials:,} backtests of these strategies. The best of so many worthless ones would show"
+            f"The record has {tried.trials:,} tries of these strategies, by backtester and optimizer. The best of so many worthless ones would show"
             f" {tried.luckiest:.2f}; the true ratio lies above that with a probability of {100 * tried.probability:.1f} %"
             " (deflated)."
         )

@@ -68,6 +68,7 @@ from liualgotrader.tapes.base import spelled
 ENVIRONMENT = "BACKTEST"
 _CASH = Decimal(100_000)
 _MOST_TRIALS = 10_000  # the newest backtests, among which one was chosen
+_MOST_SEARCHES = 100  # of the optimizer
 
 
 class RepeatedBatch(msgspec.Struct, frozen=True):
@@ -460,12 +461,21 @@ class Backtesting:
 
 
 async def other_ratios(store: Store, batch_id: str, strategies: Set[str]) -> tuple[float, ...]:
-    """Return the Sharpe ratios of all other backtests of these strategies that were played to their end; NaN: it has none."""
-    return tuple(
-        math.nan if one.figures.sharpe_ratio is None else one.figures.sharpe_ratio
+    """Return the Sharpe ratios of all other tries of these strategies that came to their end; NaN: it has none.
+
+    Those are backtests, and combinations of the optimizer.
+    """
+    played = [
+        one.figures.sharpe_ratio
         for one in await store.results(_MOST_TRIALS, ENVIRONMENT)
         if one.figures is not None and one.batch_id != batch_id and one.parameters.keys() == strategies
-    )
+    ]
+    for search in await store.optimizer_sessions(_MOST_SEARCHES):
+        same = search.configuration.get("tradeplan", {}).get("strategies", {}).keys() == strategies
+        if same and len(played) < _MOST_TRIALS:  # rows bring their equity along
+            rows = await store.optimizer_rows(search.optimizer_session_id)
+            played += [row.figures.get("sharpe_ratio") for row in rows if not row.fold and not row.failure]
+    return tuple(math.nan if ratio is None else ratio for ratio in played)
 
 
 def narrowed(plan: TradePlan, request: BacktestRequest) -> TradePlan:

@@ -140,8 +140,11 @@ def test_a_curve_without_prices_is_drawn_and_what_was_held_is_not_taken_for_noth
     ("trials", "told"),
     [
         (None, "How many variants were tried before is not known"),
-        ([1.0], "The record has no other backtest of these strategies"),
-        ([1.0, 3.0, 2.0, np.nan], "The record has 4 backtests of these strategies. The best of so many worthless ones"),
+        ([1.0], "The record has no other try of these strategies"),
+        (
+            [1.0, 3.0, 2.0, np.nan],
+            "The record has 4 tries of these strategies, by backtester and optimizer. The best of so many worthless ones",
+        ),
     ],
 )
 def test_a_sharpe_ratio_counts_how_many_were_tried(trials: list[float] | None, told: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal as D
@@ -15,11 +16,13 @@ from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.rows import AlgoRunRow, BatchRow, OptimizerRow, OptimizerSession, ResultFigures
 from liualgotrader.common.tradeplan import TradePlan, parse_tradeplan
 from liualgotrader.store.session_tables import signal_columns
 from liualgotrader.supervisor.backtest_bars import BarsWanted
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
-from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest
+from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest, other_ratios
+from tests.fakes.store import MemoryStore
 from tests.fakes.supervisor import RecordingScreen
 
 HEAD = """
@@ -248,3 +251,28 @@ def test_a_scanner_that_cannot_be_made_is_one_sentence(run: Run, tmp_path: Path)
     plan.scanners["Noon"]["count"] = 3
     with pytest.raises(ConfigError, match=r"\[scanners.Noon\] class Noon of noon.py takes no argument `count`"):
         run(plan)
+
+
+async def test_all_other_tries_of_the_same_strategies_count_but_not_those_of_others_or_windows() -> None:
+    store = MemoryStore()
+
+    async def played(batch_id: str, ratio: float | None, *strategies: str) -> None:
+        await store.begin_batch(BatchRow(batch_id, "2024-03-12", "BACKTEST", 1, {}, {}, {}, 0))
+        for slot, name in enumerate(strategies, 1):
+            await store.begin_algo_run(AlgoRunRow(batch_id, slot, name, "BACKTEST", "", {}, 1))
+        figures = ResultFigures("2024-03-12", "2024-03-14", 3, 1, 9, 0.5, D(1), D(0), sharpe_ratio=ratio)
+        await store.save_figures(batch_id, figures)
+
+    for batch_id, ratio in (("mine", 9.0), ("first", 1.5), ("second", None)):
+        await played(batch_id, ratio, "Flips")
+    await played("another", 7.0, "Turns")
+    await played("both", 7.0, "Flips", "Turns")
+    for name in ("Flips", "Turns"):
+        await store.begin_optimizer(OptimizerSession(name, 1, {"tradeplan": {"strategies": {name: {}}}}))
+    rows = [OptimizerRow("Flips", n, "", {}, 0.0, {"sharpe_ratio": 2.0 + n}, (), 0.0) for n in range(2)]
+    rows += [msgspec.structs.replace(rows[0], fold=1), msgspec.structs.replace(rows[0], number=2, failure="no trade")]
+    rows.append(msgspec.structs.replace(rows[0], optimizer_session_id="Turns"))
+    await store.save_optimizer_rows(rows)
+    found = await other_ratios(store, "mine", {"Flips"})
+    assert sorted(ratio for ratio in found if not math.isnan(ratio)) == [1.5, 2.0, 3.0]
+    assert len(found) == 4
