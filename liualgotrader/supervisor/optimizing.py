@@ -46,9 +46,7 @@ from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.session_database import Record, enough_room, make_home, open_record
 from liualgotrader.supervisor.view import Screen
 
-_DEATHS = 2  # of processes with nothing played between them: what was under way is then played one at a time
 _WINDOW_SESSIONS = 2  # at least, in each window of a walk forward
-_SUSPECTS = 4  # combinations that may have been under way in each process
 _WALKED = ("sharpe_ratio", "total_return", "efficiency")
 
 
@@ -345,30 +343,35 @@ class Optimizing:
     def _in_processes(
         self, terms: SearchTerms, bars: PlayedBars | str, asked: Sequence[Combination]
     ) -> Iterator[OptimizerRow]:
-        """Yield rows as they are finished. What a process that dies was playing is played again, the second time alone."""
+        """Yield rows as they are finished. What was under way in a process that died is played again, one at a time."""
         todo = {one.number: one for one in asked}
-        deaths = 0
         while todo and not self._pressed():
-            suspects = list(todo.values())[: _SUSPECTS * self._jobs()] if deaths >= _DEATHS else []
-            for batch in [[one] for one in suspects] or [list(todo.values())]:
-                try:
-                    for row in self._parallel(terms, bars, batch):
-                        deaths = 0 if not suspects else deaths
-                        del todo[row.number]
-                        yield row
-                except BrokenExecutor as error:
-                    deaths += 1
-                    if suspects:
-                        told = f"the process that played it died: {str(error).partition('.')[0]}"
-                        yield _dead(terms, todo.pop(batch[0].number), told)
-                    else:
-                        self.screen.warn("a process died: what it was playing is played again")
-                if self._pressed():
-                    return
-            deaths = 0 if suspects else deaths
+            started: list[Combination] = []
+            try:
+                for row in self._parallel(terms, bars, list(todo.values()), started):
+                    del todo[row.number]
+                    yield row
+            except BrokenExecutor:
+                self.screen.warn("a process died: what it was playing is played again")
+                for one in started:
+                    if one.number in todo and not self._pressed():
+                        for row in self._alone(terms, bars, one):
+                            del todo[row.number]
+                            yield row
+
+    def _alone(self, terms: SearchTerms, bars: PlayedBars | str, one: Combination) -> list[OptimizerRow]:
+        """Return what a combination comes to while no other is played; after two processes that died, that they did."""
+        for _ in range(2):
+            with suppress(BrokenExecutor):
+                return list(self._parallel(terms, bars, [one], []))
+        point = dict(zip(terms.space.names, one.point, strict=True))
+        why = "each process that played it died"
+        return [
+            OptimizerRow(terms.session_id, one.number, "", point, None, {}, (), 0.0, why, one.fold, one.out_of_sample)
+        ]
 
     def _parallel(
-        self, terms: SearchTerms, bars: PlayedBars | str, batch: Sequence[Combination]
+        self, terms: SearchTerms, bars: PlayedBars | str, batch: Sequence[Combination], started: list[Combination]
     ) -> Iterator[OptimizerRow]:
         from joblib import Parallel, delayed, parallel_config
         from joblib.externals.loky import get_reusable_executor
@@ -382,9 +385,16 @@ class Optimizing:
             if not self._processes:  # they end with the search: what they have imported may change until the next one
                 self._processes = True
                 self._cleanup.callback(lambda: get_reusable_executor().shutdown(kill_workers=True))
-        calls = (delayed(play)(terms, bars, one) for one in batch if not self._pressed())
+
+        def calls() -> Iterator[Any]:
+            for one in batch:
+                if self._pressed():
+                    return
+                started.append(one)
+                yield delayed(play)(terms, bars, one)
+
         with parallel_config(self.request.backend, n_jobs=jobs, **options):
-            for row in Parallel(return_as="generator_unordered", pre_dispatch="2*n_jobs")(calls):
+            for row in Parallel(return_as="generator_unordered", pre_dispatch="2*n_jobs")(calls()):
                 if row is not None:
                     yield row
 
@@ -510,8 +520,3 @@ def _shown(axis: Any) -> Any:
 
 def _point_text(row: OptimizerRow) -> str:
     return " ".join(f"{name}={value}" for name, value in row.point.items())
-
-
-def _dead(terms: SearchTerms, one: Combination, why: str) -> OptimizerRow:
-    point = dict(zip(terms.space.names, one.point, strict=True))
-    return OptimizerRow(terms.session_id, one.number, "", point, None, {}, (), 0.0, why, one.fold, one.out_of_sample)

@@ -135,7 +135,7 @@ def test_what_a_killed_process_was_playing_is_played_again_and_what_kills_it_eac
     assert (status, len(found["rows"])) == (0, 12)
     last = found["rows"][-1]
     assert (last["point"], last["objective"]) == ({"every": 11, "held": 3}, None)
-    assert last["failure"].startswith("the process that played it died")
+    assert last["failure"].startswith("each process that played it died")
     assert all(row["objective"] is not None and not row["failure"] for row in found["rows"][:-1])
 
 
