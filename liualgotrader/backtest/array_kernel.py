@@ -69,22 +69,21 @@ class ArrayRun(msgspec.Struct, frozen=True):
 
 def prepared(bars: Mapping[str, BarColumns], terms: BacktestTerms) -> list[ArrayMarket]:
     """Return the bars of a run, for `played`."""
-    starts = sorted(session.opens_at for session in terms.sessions)
+    known = sorted(session.opens_at for session in terms.sessions)
     opens, closes = (np.array([getattr(s, n) for s in terms.sessions]) for n in ("opens_at", "closes_at"))
     found = []
     for symbol in sorted(bars):
         one = bars[symbol]
-        whole = Bars(symbol, starts)
-        block, opened = BarTape([one], int(opens[0]), starts).columns_of(0)
+        whole = Bars(symbol, known)
+        block, opened = BarTape([one], int(opens[0]), known).columns_of(0)
         whole.load_ahead(block, opened, len(opened))
         rows = (np.searchsorted(one.opened_at, opens), np.searchsorted(one.closed_at, closes, side="right"))
         prices = np.rint(np.stack([one.open, one.high, one.low, one.close]) * UNITS)
-        ends = np.maximum(rows[1] - 1, 0)
+        starts, ends = (np.asarray(r, np.int64) for r in rows)
         instants = np.stack([one.opened_at, one.closed_at - MICROSECOND], axis=1).ravel()
-        volume, bounds = np.ascontiguousarray(one.volume), [np.asarray(r, np.int64) for r in rows]
-        found.append(
-            ArrayMarket(BarsView(whole), instants, prices, volume, bounds[0], bounds[1], one.closed_at[ends] == closes)
-        )
+        with_it = one.closed_at[np.maximum(ends - 1, 0)] == closes
+        view, volume = BarsView(whole), np.ascontiguousarray(one.volume)
+        found.append(ArrayMarket(view, instants, prices, volume, starts, ends, with_it))
     return found
 
 
@@ -95,6 +94,8 @@ def cannot_play(terms: BacktestTerms) -> str:
         return "fills of the profile paper are random"
     if rules.slippage_bps or rules.impact_bps is not None:
         return "slippage"
+    if terms.crypto:
+        return "coins come in parts, and are bought with cash alone"
     if any(terms.splits.values()) or any(terms.dividends.values()):
         return "splits and dividends"
     if _per_share(rules.fees) is None:

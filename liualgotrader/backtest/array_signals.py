@@ -29,10 +29,11 @@ InspectArrays = Callable[[Strategy, str, WholeBars], object]
 COLUMNS = {"entry": 0.0, "exit": 0.0, "size": 0.0, "stop": np.nan, "target": np.nan}
 
 
-def only_signals(strategy: Strategy) -> bool:
-    """Whether a strategy is written as array signals and in no other way."""
+def only_signals(strategy: Strategy | type[Strategy]) -> bool:
+    """Whether a strategy, or a class of them, is written as array signals and in no other way."""
+    kind = strategy if isinstance(strategy, type) else type(strategy)
     others = (callable(getattr(strategy, name, None)) for name in EVENT_METHODS)
-    return callable(getattr(strategy, "signals", None)) and type(strategy).run is Strategy.run and not any(others)
+    return callable(getattr(strategy, "signals", None)) and kind.run is Strategy.run and not any(others)
 
 
 class ArraySignals:

@@ -356,29 +356,7 @@ class Backtesting:
         )
 
     def _terms(self, played: Sequence[TradingSession], found: PlayedBars) -> BacktestTerms:
-        request, plan = self.request, self.plan
-        return BacktestTerms(
-            batch_id=self.batch_id,
-            sessions=tuple(played),
-            cash=request.cash,
-            period=request.bars.period,
-            seed=request.bars.seed,
-            limits=plan.limits,
-            timings=plan.timings,
-            rules=Rules(
-                profile=self.settings.fills,
-                fees=_fees(self.settings.fees, request),
-                slippage_bps=request.slippage_bps,
-                divisible=request.bars.crypto,
-                latency_ns=round(self.settings.latency_ms * MILLISECOND),
-            ),
-            liquidation_minutes=self._liquidation,
-            crypto=request.bars.crypto,
-            portfolio_value=plan.portfolio_value,
-            daily=found.daily,
-            splits=found.splits,
-            dividends=found.dividends,
-        )
+        return terms_of(self.request, self.plan, self.settings, self.batch_id, played, found)
 
     async def _algo_run(self, slot: int, name: str, details: Mapping[str, Any], build: str) -> int:
         if self.record is None:
@@ -476,6 +454,39 @@ async def other_ratios(store: Store, batch_id: str, strategies: Set[str]) -> tup
             rows = await store.optimizer_rows(search.optimizer_session_id)
             played += [row.figures.get("sharpe_ratio") for row in rows if not row.fold and not row.failure]
     return tuple(math.nan if ratio is None else ratio for ratio in played)
+
+
+def terms_of(
+    request: BacktestRequest,
+    plan: TradePlan,
+    settings: Settings,
+    batch_id: str,
+    played: Sequence[TradingSession],
+    found: PlayedBars,
+) -> BacktestTerms:
+    """Return what a run over these sessions is played by."""
+    return BacktestTerms(
+        batch_id=batch_id,
+        sessions=tuple(played),
+        cash=request.cash,
+        period=request.bars.period,
+        seed=request.bars.seed,
+        limits=plan.limits,
+        timings=plan.timings,
+        rules=Rules(
+            profile=settings.fills,
+            fees=_fees(settings.fees, request),
+            slippage_bps=request.slippage_bps,
+            divisible=request.bars.crypto,
+            latency_ns=round(settings.latency_ms * MILLISECOND),
+        ),
+        liquidation_minutes=None if request.bars.crypto else plan.market_liquidation_end_time_minutes,
+        crypto=request.bars.crypto,
+        portfolio_value=plan.portfolio_value,
+        daily=found.daily,
+        splits=found.splits,
+        dividends=found.dividends,
+    )
 
 
 def narrowed(plan: TradePlan, request: BacktestRequest) -> TradePlan:

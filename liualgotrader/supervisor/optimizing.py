@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, suppress
@@ -12,11 +13,13 @@ from datetime import date
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Literal
 
 import msgspec
 
 from liualgotrader.analytics.sweep import (
+    OBJECTIVES,
     Constraint,
     Plateau,
     WalkForward,
@@ -27,6 +30,7 @@ from liualgotrader.analytics.sweep import (
     ranked,
     walk_forward,
 )
+from liualgotrader.backtest.array_signals import only_signals
 from liualgotrader.backtest.search_space import Listed, Tpe, space_of
 from liualgotrader.common.clock import Clock, WallClock
 from liualgotrader.common.config import Settings
@@ -40,12 +44,14 @@ from liualgotrader.strategies.base import Strategy
 from liualgotrader.supervisor.arming import hash_of
 from liualgotrader.supervisor.backtest_bars import PlayedBars, history_of, played_bars
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest, ctrl_c, narrowed
-from liualgotrader.supervisor.combination import Combination, SearchTerms, deaf, objective_of, play
+from liualgotrader.supervisor.combination import Combination, Search, SearchTerms, deaf, objective_of, play
 from liualgotrader.supervisor.plan_inspection import imported_files
 from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.session_database import Record, enough_room, make_home, open_record
 from liualgotrader.supervisor.view import Screen
 
+_CENT = 0.005  # dollars
+_SAVED_SECONDS = 0.5  # of machine time, so often finished combinations are stored
 _WINDOW_SESSIONS = 2  # at least, in each window of a walk forward
 _WALKED = ("sharpe_ratio", "total_return", "efficiency")
 
@@ -157,11 +163,12 @@ class Optimizing:
             self.plan,
             self.space,
             self.request.objective,
+            self._arrays(),
         )
         windows = self._windows()
         self._advance, self._total = advance, sampler.count * (1 + len(windows)) + len(windows)
         with ctrl_c() as self._pressed:
-            placed = self._placed(found)
+            placed = self._placed(terms, found)
             rows = self._search(terms, placed, sampler, (wanted.first, wanted.last))
             walked = [self._walked(terms, placed, fold, *days) for fold, days in enumerate(windows, 1)]
         walk = walk_forward([pair for pair in walked if pair is not None]) if windows else None
@@ -264,15 +271,32 @@ class Optimizing:
         money = [one.size + one.credit for named in self.space.portfolios.values() for one in named.values()]
         return msgspec.structs.replace(request, cash=Decimal(str(sum(money)))) if money else request
 
-    def _placed(self, found: PlayedBars) -> PlayedBars | str:
-        """Return the bars as processes are given them: the name of a file that they map into memory."""
-        if self._jobs() == 1 or self.request.backend != "loky":
-            return found
+    def _placed(self, terms: SearchTerms, found: PlayedBars) -> str | Search:
+        """Return the search as processes are given it: the name of a file that they map into memory."""
+        if self.request.backend != "loky":
+            return terms, found
         import joblib
 
         folder = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="liu-optimizer-"))
-        joblib.dump(found, f"{folder}/bars")
-        return f"{folder}/bars"
+        joblib.dump((terms, found), f"{folder}/search")
+        return f"{folder}/search"
+
+    def _arrays(self) -> bool:
+        """Whether the compiled loop may play the combinations, said where numba is all that is missing."""
+        from importlib.util import find_spec
+
+        request = self.request.backtest
+        if self.plan.scanners or request.fresh_daily or request.bars.detail or len(self.plan.strategies) != 1:
+            return False
+        ((name, details),) = self.plan.strategies.items()
+        kind = load_class(Strategy, name, details["filename"], Path(), table=f"strategies.{name}")
+        known = self.request.objective in OBJECTIVES and self.request.backend == "loky" and not details.get("schedule")
+        if not known or not only_signals(kind):
+            return False
+        if find_spec("numba") is None:
+            self.screen.line("array signals are played a hundred times as fast with: pip install 'liualgotrader[fast]'")
+            return False
+        return True
 
     def _jobs(self) -> int:
         import joblib
@@ -282,14 +306,14 @@ class Optimizing:
     # --- while it goes on ---------------------------------------------------------------------------
 
     def _search(
-        self, terms: SearchTerms, bars: PlayedBars | str, sampler: Listed | Tpe, days: tuple[date, date], fold: int = 0
+        self, terms: SearchTerms, search: str | Search, sampler: Listed | Tpe, days: tuple[date, date], fold: int = 0
     ) -> list[OptimizerRow]:
         """Return the combinations of the sampler that were played over some days, by number."""
         rows: dict[int, OptimizerRow] = {}
         best: OptimizerRow | None = None
         while (points := sampler.ask()) and not self._pressed():
             asked = [Combination(len(rows) + n, point, *days, fold=fold) for n, point in enumerate(points)]
-            rows |= {row.number: row for row in self._played(terms, bars, asked)}
+            rows |= {row.number: row for row in self._played(terms, search, asked)}
             sampler.tell(points, [rows[one.number].objective if one.number in rows else None for one in asked])
             before, best = best, next(iter(ranked(rows.values(), self.constraints)), None)
             if self.request.patience and before is not None and best is before and not self._pressed():
@@ -301,18 +325,18 @@ class Optimizing:
         return [rows[number] for number in sorted(rows)]
 
     def _walked(
-        self, terms: SearchTerms, bars: PlayedBars | str, fold: int, days: tuple[date, date], after: tuple[date, date]
+        self, terms: SearchTerms, search: str | Search, fold: int, days: tuple[date, date], after: tuple[date, date]
     ) -> tuple[OptimizerRow, OptimizerRow] | None:
         """Return the best of a window, and the same combination over the days after it; None if nothing could be played."""
-        best = next(iter(ranked(self._search(terms, bars, self._sampler(), days, fold), self.constraints)), None)
+        best = next(iter(ranked(self._search(terms, search, self._sampler(), days, fold), self.constraints)), None)
         if best is None or best.objective is None:
             self._total -= 1
             return None
         one = Combination(best.number, tuple(best.point.values()), *after, fold=fold, out_of_sample=True)
-        found = self._played(terms, bars, [one])
+        found = self._played(terms, search, [one])
         return (best, found[0]) if found else None
 
-    def _played(self, terms: SearchTerms, bars: PlayedBars | str, asked: Sequence[Combination]) -> list[OptimizerRow]:
+    def _played(self, terms: SearchTerms, search: str | Search, asked: Sequence[Combination]) -> list[OptimizerRow]:
         """Return what combinations came to, those that are stored as they are stored; each new one is stored at once."""
         rows, todo = [], []
         for one in asked:
@@ -326,11 +350,18 @@ class Optimizing:
         for part in (todo[:probe], todo[probe:]):
             if part and self._done and not self._estimated:
                 self._estimate(rows[-1].seconds)
-            for row in self._in_processes(terms, bars, part):
-                self._save(terms, row)
-                rows.append(row)
-                self._done += 1
-                self._advance(self._done, self._total, row)
+            fresh, saved_at = list[OptimizerRow](), perf_counter()
+            try:
+                for row in self._in_processes(terms, search, part):
+                    fresh.append(row)
+                    self._done += 1
+                    if perf_counter() - saved_at > _SAVED_SECONDS:
+                        self._save(terms, fresh)
+                        rows, fresh, saved_at = rows + fresh, [], perf_counter()
+                    self._advance(self._done, self._total, row)
+            finally:  # a second Ctrl-C loses nothing that is finished
+                self._save(terms, fresh)
+            rows = rows + fresh
         return rows
 
     def _estimate(self, seconds: float) -> None:
@@ -341,29 +372,29 @@ class Optimizing:
         self.screen.line(f"{words}, {took} with {jobs} process{'es' if jobs > 1 else ''}")
 
     def _in_processes(
-        self, terms: SearchTerms, bars: PlayedBars | str, asked: Sequence[Combination]
+        self, terms: SearchTerms, search: str | Search, asked: Sequence[Combination]
     ) -> Iterator[OptimizerRow]:
         """Yield rows as they are finished. What was under way in a process that died is played again, one at a time."""
         todo = {one.number: one for one in asked}
         while todo and not self._pressed():
             started: list[Combination] = []
             try:
-                for row in self._parallel(terms, bars, list(todo.values()), started):
+                for row in self._parallel(terms, search, list(todo.values()), started):
                     del todo[row.number]
                     yield row
             except BrokenExecutor:
                 self.screen.warn("a process died: what it was playing is played again")
                 for one in started:
                     if one.number in todo and not self._pressed():
-                        for row in self._alone(terms, bars, one):
+                        for row in self._alone(terms, search, one):
                             del todo[row.number]
                             yield row
 
-    def _alone(self, terms: SearchTerms, bars: PlayedBars | str, one: Combination) -> list[OptimizerRow]:
+    def _alone(self, terms: SearchTerms, search: str | Search, one: Combination) -> list[OptimizerRow]:
         """Return what a combination comes to while no other is played; after two processes that died, that they did."""
         for _ in range(2):
             with suppress(BrokenExecutor):
-                return list(self._parallel(terms, bars, [one], []))
+                return list(self._parallel(terms, search, [one], []))
         point = dict(zip(terms.space.names, one.point, strict=True))
         why = "each process that played it died"
         return [
@@ -371,7 +402,7 @@ class Optimizing:
         ]
 
     def _parallel(
-        self, terms: SearchTerms, bars: PlayedBars | str, batch: Sequence[Combination], started: list[Combination]
+        self, terms: SearchTerms, search: str | Search, batch: Sequence[Combination], started: list[Combination]
     ) -> Iterator[OptimizerRow]:
         from joblib import Parallel, delayed, parallel_config
         from joblib.externals.loky import get_reusable_executor
@@ -379,7 +410,7 @@ class Optimizing:
         jobs = self._jobs()
         options: dict[str, Any] = {}
         if self.request.backend == "dask":
-            options = {"scatter": [bars], "client": self._dask()}
+            options = {"scatter": [search], "client": self._dask()}
         elif jobs > 1:
             options = {"initializer": deaf, "inner_max_num_threads": 1}
             if not self._processes:  # they end with the search: what they have imported may change until the next one
@@ -391,7 +422,7 @@ class Optimizing:
                 if self._pressed():
                     return
                 started.append(one)
-                yield delayed(play)(terms, bars, one)
+                yield delayed(play)(search, one)
 
         with parallel_config(self.request.backend, n_jobs=jobs, **options):
             for row in Parallel(return_as="generator_unordered", pre_dispatch="2*n_jobs")(calls()):
@@ -417,20 +448,18 @@ class Optimizing:
                 raise OutsideError(f"there is no dask scheduler at {scheduler}: {error}") from error
         return self._client
 
-    def _save(self, terms: SearchTerms, row: OptimizerRow) -> None:
-        if self._record is None:
+    def _save(self, terms: SearchTerms, rows: Sequence[OptimizerRow]) -> None:
+        if self._record is None or not rows:
             return
 
         async def saved(store: Any) -> None:
-            point = tuple(row.point.values())
-            days = terms.request.bars.first, terms.request.bars.last
-            one = Combination(row.number, point, *days, fold=row.fold, out_of_sample=row.out_of_sample)
-            for strategy, name, portfolio_id in terms.portfolios(one):
-                asked = self.space.portfolios[strategy][name]
-                await Portfolio.save(
-                    portfolio_id, asked.size, asked.credit, {"optimizer": terms.session_id}, pool=store.pool
-                )
-            await store.save_optimizer_rows([row])
+            for row in rows if self.space.portfolios else ():
+                days = terms.request.bars.first, terms.request.bars.last
+                one = Combination(row.number, tuple(row.point.values()), *days, row.fold, row.out_of_sample)
+                for strategy, name, portfolio_id in terms.portfolios(one):
+                    asked, kept = self.space.portfolios[strategy][name], {"optimizer": terms.session_id}
+                    await Portfolio.save(portfolio_id, asked.size, asked.credit, kept, pool=store.pool)
+            await store.save_optimizer_rows(rows)
 
         try:
             self._loop.run(saved(self._record.store))
@@ -469,6 +498,9 @@ class Optimizing:
             outcome = msgspec.structs.replace(outcome, exit_code=130, sentence=done)
         elif best is None and (why := next((row.failure for row in order if row.failure), "")):
             outcome = msgspec.structs.replace(outcome, exit_code=2, sentence=f"no combination could be played: {why}")
+        for why, number in Counter(r.played_by.partition(": ")[2] for r in rows if terms.arrays).most_common():
+            if why:
+                self.screen.line(f"{number:,} combinations were played by the engine: {why}")
         self._store_end(terms, found, outcome)
         return outcome
 
@@ -498,7 +530,10 @@ class Optimizing:
         request = msgspec.structs.replace(terms.asked(one), database=True, note=note)
         with Backtesting(request, self.settings, terms.plan_at(one), self.screen, self._clock, bars=found) as again:
             again.batch_id = row.batch_id
-            again.save(again.play(lambda session, bars: None))
+            outcome = again.play(lambda session, bars: None)
+            again.save(outcome)
+        if abs(outcome.run.equity[-1] - row.equity[-1]) > _CENT:
+            self.screen.warn(f"the engine makes {outcome.run.equity[-1]:,.2f} $ of it, and not {row.equity[-1]:,.2f} $")
         self.screen.line(f"batch {row.batch_id} holds the orders and fills of {_point_text(row)}")
 
 

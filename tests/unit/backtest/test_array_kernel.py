@@ -53,20 +53,10 @@ def walk(random: np.random.Generator, symbol: str) -> BarColumns:
     )
     high = np.maximum(opening, close) + random.integers(0, 6, len(opened))
     low = np.minimum(opening, close) - random.integers(0, 6, len(opened))
-    prices = tuple(np.asarray(column / 100, np.float64) for column in (opening, high, low, close))
+    prices: Any = tuple(np.asarray(column / 100, np.float64) for column in (opening, high, low, close))
     volume = random.integers(900, 3_000, len(opened)).astype(np.float64)
-    return BarColumns(
-        symbol,
-        opened,
-        opened + MINUTE,
-        prices[0],
-        prices[1],
-        prices[2],
-        prices[3],
-        volume,
-        prices[3],
-        np.zeros(len(opened)),
-    )
+    o, h, lo, c = prices
+    return BarColumns(symbol, opened, opened + MINUTE, o, h, lo, c, volume, c, np.zeros(len(opened)))
 
 
 def drawn(random: np.random.Generator, bars: BarColumns) -> dict[str, Any]:
@@ -92,8 +82,8 @@ def test_random_signals_with_stops_and_targets_trade_as_the_engine_trades_them(s
     bars = {f"S{n}": walk(random, f"S{n}") for n in range(int(random.integers(1, 4)))}
     signals = {int(one.close[0] * 100): drawn(random, one) for one in bars.values()}
     kind = type("Tested", (Drawn,), {"drawn": signals})
-    profile = str(random.choice(["strict", "touch"]))
-    rules = Rules(profile=profile, fees=FEES)  # type: ignore[arg-type]
+    profile: Any = str(random.choice(["strict", "touch"]))
+    rules = Rules(profile=profile, fees=FEES)
     terms = BacktestTerms(batch_id=BATCH, sessions=tuple(DAYS), cash=Decimal(10**7), limits=UNBOUND, rules=rules)
     found = played(kind("Tested", batch_id=BATCH), prepared(bars, terms), terms)
     assert not cannot_play(terms)
