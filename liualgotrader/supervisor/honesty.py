@@ -16,7 +16,7 @@ import numpy as np
 from liualgotrader.backtest.array_prefixes import MOST_ENDS, ArrayRows, AskedRows, EarlierEnds
 from liualgotrader.backtest.run_record import RunRecord
 from liualgotrader.backtest.session_run import Scrutiny
-from liualgotrader.common.calendar import TradingSession, previous_sessions
+from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import HOUR, WallClock, as_datetime
 from liualgotrader.common.folder_imports import forget_files
 from liualgotrader.common.market_columns import BarColumns, Floats, Ints, take
@@ -144,7 +144,7 @@ class HonestyChecks:
         usual = history_of(self.base.request.bars, self.base.plan.timings.history_sessions)
         rows = self._rows(self.base)
         outcome = self._play(self.base, f"{usual} sessions of history")
-        before = previous_sessions(self.base.request.bars.first, 4 * max(1, usual))
+        before = self.base.request.bars.sessions_before(4 * max(1, usual))
         longest = since(self.base.load(len(before)), before[:1], outcome.run.sessions[0])
         known, more = _sessions_there(self.base.played, before), 0
         found: list[OtherDecision] = []

@@ -436,3 +436,14 @@ def test_prices_restated_for_a_split_are_no_finding(tmp_path: Path, check: Check
     for word in ("warm_up", "look_ahead"):
         found = check(Rolling, word, days=msgspec.structs.replace(days, generated=None))
         assert (found.check.verdict, found.differences) == ("passed", [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("word", ["look_ahead", "warm_up"])
+def test_pairs_that_trade_round_the_clock_are_checked_on_days_of_their_own(word: str, check: Check) -> None:
+    weekend = BarsWanted(first=date(2024, 3, 10), last=date(2024, 3, 11), generated=1, seed=3, crypto=True)
+    assert check(Means, word, days=weekend).check.verdict == "passed"
+    found = check(RecordsSum if word == "warm_up" else Shifted, word, days=weekend)
+    assert found.check.verdict == "failed"
+    if word == "warm_up":
+        assert "with 4 sessions of history" in found.check.findings[0]  # a Saturday among them
