@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.session, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.session, pytest.mark.timeout(600), pytest.mark.xdist_group("wheel")]  # it is built once
 
 ROOT = Path(__file__).parents[2]
 
