@@ -45,6 +45,8 @@ class ArrayMarket(msgspec.Struct, frozen=True):
     volume: Floats
     starts: Ints
     ends: Ints
+    lows: Floats  # of each session, in units
+    highs: Floats
     at_the_close: Any  # of each session: whether its last bar ends with it
 
 
@@ -83,8 +85,18 @@ def prepared(bars: Mapping[str, BarColumns], terms: BacktestTerms) -> list[Array
         instants = np.stack([one.opened_at, one.closed_at - MICROSECOND], axis=1).ravel()
         with_it = one.closed_at[np.maximum(ends - 1, 0)] == closes
         view, volume = BarsView(whole), np.ascontiguousarray(one.volume)
-        found.append(ArrayMarket(view, instants, prices, volume, starts, ends, with_it))
+        lows, highs = (
+            _of_sessions(f, column, starts, ends) for f, column in ((np.fmin, prices[2]), (np.fmax, prices[1]))
+        )
+        found.append(ArrayMarket(view, instants, prices, volume, starts, ends, lows, highs, with_it))
     return found
+
+
+def _of_sessions(reduce: Any, column: Floats, starts: Ints, ends: Ints) -> Floats:
+    """Return the extreme of a column in each session, NaN without a bar."""
+    places = np.stack([starts, np.maximum(ends, starts)], axis=1).ravel()
+    found: Floats = reduce.reduceat(np.append(column, np.nan), places)[::2]
+    return np.where(ends > starts, found, np.nan)
 
 
 def cannot_play(terms: BacktestTerms) -> str:
@@ -126,7 +138,7 @@ def played(strategy: Any, markets: Sequence[ArrayMarket], terms: BacktestTerms) 
     charged = _per_share(terms.rules.fees)
     assert charged is not None, "`cannot_play` was asked before"
     per_share, least_price = charged
-    if any(np.min(market.prices[2], initial=np.inf) < least_price * UNITS for market in markets):
+    if any(np.nanmin(market.lows, initial=np.inf) < least_price * UNITS for market in markets):
         return "fees that are not a share's"
     cash = float(terms.cash)
     count = len(terms.sessions)
@@ -143,6 +155,8 @@ def played(strategy: Any, markets: Sequence[ArrayMarket], terms: BacktestTerms) 
             market.volume,
             market.starts,
             market.ends,
+            market.lows,
+            market.highs,
             market.at_the_close,
             -1.0 if part is None else float(part),
             part is None,
@@ -207,7 +221,7 @@ def compiled() -> Any:
 
 def _loop(  # noqa: C901, PLR0912, PLR0915 - one loop, as the compiler wants it: a bar from its open to its close
     entry: Any, leave: Any, size: Any, stop: Any, target: Any,
-    open_: Any, high: Any, low: Any, close: Any, volume: Any, starts: Any, ends: Any, at_the_close: Any,
+    open_: Any, high: Any, low: Any, close: Any, volume: Any, starts: Any, ends: Any, lows: Any, highs: Any, at_the_close: Any,
     part: float, touches: bool, per_share: float,
     at_close: Any, worst_in: Any, most: Any, told: Any, trips: Any, rows: Any,
 ) -> tuple[int, int]:  # fmt: skip
@@ -225,8 +239,21 @@ def _loop(  # noqa: C901, PLR0912, PLR0915 - one loop, as the compiler wants it:
         first, last = starts[session], ends[session]
         before = cash + held * close[first - 1] if first > 0 else cash
         lowest = before
-        for i in range(first, last):
-            if pending != 0.0 or held != 0.0:
+        weighed = 0.0  # what was held when the worst of this session was looked at
+        i = first
+        while i < last:
+            if (
+                pending == 0.0 and stop_at == 0.0 and target_at == 0.0 and held == weighed
+            ):  # on to the next row that acts
+                if held == 0.0:
+                    while i < last and entry[i] == 0:
+                        i += 1
+                else:
+                    while i < last and not (has_leave and leave[i] != 0) and entry[i] * held >= 0:
+                        i += 1
+                if i == last:
+                    break
+            if pending != 0.0 or stop_at != 0.0 or target_at != 0.0:
                 room = 1e300 if part < 0.0 else np.floor(np.floor(volume[i] * 1e9 + 0.5) * part) / 1e9
                 price = 0.0
                 if pending != 0.0:
@@ -250,7 +277,6 @@ def _loop(  # noqa: C901, PLR0912, PLR0915 - one loop, as the compiler wants it:
                         trips[ended], rows[1, ended] = held * (price - bought_at) - paid - fee, 2 * i
                         ended += 1
                         held = 0.0
-                    most[1] = max(most[1], abs(held) * high[i])
                     price = 0.0
                 else:
                     through = stop_at != 0.0 and (open_[i] - stop_at) * held <= 0.0
@@ -267,11 +293,10 @@ def _loop(  # noqa: C901, PLR0912, PLR0915 - one loop, as the compiler wants it:
                         beyond = (good - target_at) * side
                         if beyond > 0.0 or (beyond == 0.0 and touches):
                             price = target_at
-                    lowest = min(lowest, cash + held * bad)
-                    if held < 0.0:
-                        most[2] = max(most[2], -held * high[i])
-                    most[1] = max(most[1], abs(held) * high[i])
                     if price != 0.0:
+                        lowest = min(lowest, cash + held * (lows[session] if side > 0.0 else highs[session]))
+                        most[1] = max(most[1], abs(held) * highs[session])
+                        most[2] = max(most[2], -held * highs[session])
                         if abs(held) > room:
                             return 1, ended
                         fee = np.ceil(abs(held) * per_share * 100.0 - 1e-7) * 1e4
@@ -284,8 +309,14 @@ def _loop(  # noqa: C901, PLR0912, PLR0915 - one loop, as the compiler wants it:
                             bought -= held * price
                         trips[ended], rows[1, ended] = held * (price - bought_at) - paid - fee, 2 * i + inside
                         ended += 1
-                        held = 0.0
+                        held = stop_at = target_at = 0.0
                 lowest = min(lowest, cash + held * close[i])
+            if held != weighed:
+                weighed = held
+                if held != 0.0:
+                    lowest = min(lowest, cash + held * (lows[session] if held > 0.0 else highs[session]))
+                    most[1] = max(most[1], abs(held) * highs[session])
+                    most[2] = max(most[2], -held * highs[session])
             wanted = entry[i]
             if held != 0.0:
                 if (has_leave and leave[i] != 0) or wanted * held < 0:
@@ -320,6 +351,7 @@ def _loop(  # noqa: C901, PLR0912, PLR0915 - one loop, as the compiler wants it:
                         target_at = rounded
                 pending = wanted * shares
                 most[0] = max(most[0], shares * close[i])
+            i += 1
         at_close[session] = cash + held * close[last - 1] if last > 0 else cash
         worst_in[session] = lowest - before
         most[3] = min(most[3], lowest)

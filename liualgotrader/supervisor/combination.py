@@ -105,6 +105,8 @@ def objective_of(text: str) -> Objective:
 
 def play(search: str | Search, one: Combination) -> OptimizerRow | None:
     """Return what a combination came to; None if Ctrl-C has cut it off. A search that lies in a file is mapped into memory."""
+    if isinstance(search, str) and one.number == 0 and _mapped(search)[0].arrays:
+        _by_arrays(search, one)  # whatever it compiles is no part of what the others take
     began = perf_counter()
     terms, whole = _mapped(search) if isinstance(search, str) else search
     told = _by_arrays(search, one) if terms.arrays and isinstance(search, str) else "events"
