@@ -29,7 +29,7 @@ from liualgotrader.common.rows import ForeignRow, OrderEventRow, OrderRow, PlanR
 from liualgotrader.orders.desk_books import Day, Orders, Position, Positions
 from liualgotrader.orders.desk_messages import Announce, Begin, DeskTerms, LookUp, Reconcile, Send, Write
 from liualgotrader.orders.desk_parts import Alarms, BrokerView, Closings, DeskSlot, Due, Outputs, Quarantine, Slots
-from liualgotrader.orders.order import DeskOrder, OrderStep, Origin, after, trade_row
+from liualgotrader.orders.order import DeskOrder, OrderStep, Origin, after, trade_row, word
 
 KILL_SWITCH = "kill_switch"  # the condition that holds until `Resume`
 FIRST_LOOK_BACK = 24 * HOUR
@@ -177,7 +177,7 @@ class DeskState:
         if new.is_final and new is not OrderState.REJECTED:  # then what it was to replace is taken back
             order.cancel_wanted = ""
         if new is not OrderState.SENT:  # stored and shown as written: the answer follows at once
-            self.note(order, str(new), {"reason": reason} if reason else {}, at)
+            self.note(order, word(new), {"reason": reason} if reason else {}, at)
             self.tell_state(order, reason)
         if new.is_final or had_ended:  # else it works as before
             self.orders.keep(order)
@@ -260,13 +260,13 @@ class DeskState:
             algo_run_id=algo_run_id,
             generation=self.generation,
             symbol=order.symbol,
-            side=str(order.side),
+            side=word(order.side),
             quantity=order.quantity,
-            type=str(intent.type),
+            type=word(intent.type),
             time_in_force=intent.time_in_force,
             limit_price=intent.limit_price,
             stop_price=intent.stop_price,
-            state=str(order.state),
+            state=word(order.state),
             broker_order_id=order.broker_order_id or None,
             filled_quantity=order.filled,
             average_price=order.average_price if order.filled else None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -24,6 +25,9 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.orders import OrderState as S
 from liualgotrader.common.rows import TradeRow
+
+word = lru_cache(64)(str)
+"""Returns the text of a side, a type or a state: one for all the rows that hold it."""
 
 _PRICE_STEP = Decimal("0.000001")  # of an average price
 
@@ -303,7 +307,7 @@ def trade_row(
         client_order_id=order.client_order_id,
         algo_run_id=algo_run_id,
         symbol=order.symbol,
-        operation=str(order.side),
+        operation=word(order.side),
         quantity=shares,
         price=execution.price,
         fee=execution.fee,
