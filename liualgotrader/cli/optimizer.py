@@ -203,8 +203,10 @@ def _say(screen: Screen, outcome: SearchOutcome, objective: str, top: int) -> No
     screen.table(title, ("", *outcome.names, *(name.replace("_", " ") for name in figures), "note"), rows)
     if outcome.plateau is not None:
         around = outcome.plateau
-        score = "not known" if around.score is None else f"{around.score:.2f} of the best"
-        screen.line(f"plateau: its {around.known} neighbours come to {score} on average")
+        near = f"its {around.known} neighbours come to {around.score or 0:.2f} of it on average"
+        screen.line(
+            f"plateau: {near if around.score is not None else 'none, as the best is not above 0 or stands alone'}"
+        )
         sure = outcome.deflated_sharpe
         told = "not known" if sure is None else f"{100 * sure:.1f} % likely"
         screen.line(
