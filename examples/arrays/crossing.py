@@ -14,7 +14,7 @@ from liualgotrader.strategies.base import Strategy, StrategyType
 def crossings(close, fast, slow, shares):
     """Return a row a bar: 1 where the fast average crosses the slow one upwards, leave where it crosses back."""
     rows = len(close)
-    entry, leave, size = np.zeros(rows), np.zeros(rows), np.full(rows, shares)
+    entry, leave, size = np.zeros(rows, np.int8), np.zeros(rows, np.bool_), np.full(rows, shares)
     short = long = 0.0
     above = False
     for i in range(rows):
@@ -24,9 +24,9 @@ def crossings(close, fast, slow, shares):
             before, above = above, short * slow > long * fast
             if i >= slow:
                 if above and not before:
-                    entry[i] = 1.0
+                    entry[i] = 1
                 elif before and not above:
-                    leave[i] = 1.0
+                    leave[i] = True
     return entry, leave, size
 
 

@@ -145,7 +145,7 @@ def played(strategy: Any, markets: Sequence[ArrayMarket], terms: BacktestTerms) 
     equity, worst = np.full(count, cash), np.zeros(count)
     gains, spans, sums, extremes = [], [], np.zeros(7), np.zeros(4)
     for market in markets:
-        columns = returned_columns(strategy, market.view)
+        columns = returned_columns(strategy, market.view, None)
         at_close, worst_in, most, told = np.empty(count), np.empty(count), np.zeros(4), np.zeros(7)
         room = int(np.count_nonzero(columns["entry"])) + 1
         trips, rows = np.empty(room), np.empty((2, room), np.int64)

@@ -93,8 +93,8 @@ def columns_of(strategy: Any, bars: BarsView) -> dict[str, Floats]:
     return columns
 
 
-def returned_columns(strategy: Any, bars: BarsView) -> dict[str, Floats]:
-    """Return what `signals` says of bars, by column, as floats; those that it leaves out have no length.
+def returned_columns(strategy: Any, bars: BarsView, kind: Any = np.float64) -> dict[str, Any]:
+    """Return what `signals` says of bars, by column, as floats, or as they are with kind None; those that it leaves out have no length.
 
     Raises:
         ValueError: in one sentence, if there are columns that are none.
@@ -105,7 +105,7 @@ def returned_columns(strategy: Any, bars: BarsView) -> dict[str, Floats]:
     if missing := {"entry", "size"} - set(returned):
         raise ValueError(f"signals returned no column {min(missing)!r}")
     for name in COLUMNS:
-        column = np.asarray(returned.get(name, ()), np.float64)
+        column = np.ascontiguousarray(returned.get(name, ()), kind)
         if name in returned and column.shape != (len(bars),):
             raise ValueError(f"signals returned {name!r} of shape {column.shape}; a row a bar is ({len(bars)},)")
         columns[name] = column
