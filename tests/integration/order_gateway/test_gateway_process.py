@@ -659,8 +659,9 @@ async def all_is_as_the_broker_has_it(stack: Stack, store: PostgresStore) -> Non
 
 
 async def unstored(store: PostgresStore, resting: int) -> bool:
-    """Whether not all of the resting orders have their newest row."""
-    return len(await store.fetch("SELECT FROM orders WHERE state = 'acknowledged'")) < resting
+    """Whether not all of the resting orders have their newest row, or a plan has none."""
+    acknowledged = len(await store.fetch("SELECT FROM orders WHERE state = 'acknowledged'"))
+    return acknowledged < resting or not await store.fetch("SELECT FROM position_plans WHERE planned_stop IS NOT NULL")
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.4, 0.8], ids=["deleted", "cut", "its end cut"])

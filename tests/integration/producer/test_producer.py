@@ -18,6 +18,7 @@ from liualgotrader.common.events import (
     EventBatch,
     FeedEvent,
     FromConsumer,
+    Gap,
     Needs,
     Pick,
     Rejected,
@@ -274,8 +275,13 @@ async def test_a_run_all_home_gets_bars_and_sampled_prices(folder: Path) -> None
         await around.until_quiet()
         await around.market.push(*(trade("A", number) for number in range(50)))
         await around.market.push(bar("A"))
-        await around.market.until(lambda: around.consumers[1].trades() == [49])
-        assert [type(event) for event in around.consumers[1].events] == [Pick, Bar, TradeTick]
+        home = around.consumers[1]
+        await around.market.until(lambda: home.trades()[-1:] == [49])
+        kinds = [
+            type(event) for event in home.events if not isinstance(event, Gap)
+        ]  # on a slow machine the line may break
+        assert (kinds[0], kinds.count(Bar)) == (Pick, 1)
+        assert kinds.count(TradeTick) < 10  # four times a second, however many there were
         assert around.consumers[0].events == []
 
 
