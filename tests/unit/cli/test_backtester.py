@@ -313,6 +313,7 @@ class Leak(Strategy):
 """
 
 
+@pytest.mark.slow
 def test_checks_of_honesty_are_words_with_a_status_and_a_document_of_their_own(
     program: Program, tmp_path: Path
 ) -> None:

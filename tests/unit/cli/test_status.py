@@ -16,6 +16,7 @@ from liualgotrader.supervisor.operator_socket import ListedSession, OperatorSock
 from tests.fakes.supervisor import waiting
 
 
+@pytest.mark.slow
 async def test_a_session_that_hangs_hides_none_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -429,6 +429,7 @@ def test_a_hostile_statement_is_refused_in_one_sentence(
     assert "\x1b" not in err
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, program: Program) -> None:
     (tmp_path / "r.zip").write_bytes(zipped(**members_by_hand({}, **{"fills.csv": bytes(501_000_000)})))
     code, _, err = program(tmp_path, "verify", "r.zip", "--run-its-code")

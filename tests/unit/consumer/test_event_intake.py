@@ -241,6 +241,7 @@ async def test_a_closed_intake_holds_nothing_and_takes_no_answer(tmp_path: Path)
     assert (desk.work, desk.answers, desk.hold.count) == ([], [], 0)
 
 
+@pytest.mark.slow
 async def test_nobody_is_waited_for_without_end_but_whoever_gets_on_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

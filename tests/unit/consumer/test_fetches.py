@@ -120,6 +120,7 @@ def test_a_call_that_has_really_waited_does_not_pay_for_another(vendor: Vendor, 
     assert fail(fetches) > 0.15
 
 
+@pytest.mark.slow
 def test_while_a_strategy_is_made_each_question_has_longer(vendor: Vendor, calls: Calls, fetches: Fetches) -> None:
     vendor.slow, calls.is_making = True, True
     assert fail(fetches) > 0.5
@@ -144,6 +145,7 @@ def test_a_burst_of_failures_is_logged_once(fetches: Fetches, caplog: pytest.Log
     assert said == ["fetch_failed", "fetches_answered_again", "fetch_failed"]
 
 
+@pytest.mark.slow
 def test_a_consumers_loader_gives_up_a_silent_vendor_before_the_watchdog_would_act(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, config.session_view():
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"

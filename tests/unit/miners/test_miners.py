@@ -13,7 +13,6 @@ import pytest
 import talib
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import linregress
 
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.data.constituents import constituents, import_constituents
@@ -41,8 +40,11 @@ def test_the_average_true_range_is_that_of_ta_lib(closes: Any) -> None:
     assert average_true_range(frame, 14) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow  # importing SciPy
 @given(walks)
 def test_a_ranking_is_the_regression_of_daily_returns_on_time(closes: Any) -> None:
+    from scipy.stats import linregress
+
     returns = (np.diff(closes) / closes[:-1])[-20:]
     found = PortfolioBuilder(BUILDER).holding("A", bars(closes))
     if found is not None:

@@ -338,6 +338,7 @@ async def database() -> AsyncIterator[MemoryDatabase]:
     yield database
 
 
+@pytest.mark.slow
 async def test_equity_is_kept_by_the_minute_through_an_outage_and_a_restart(database: MemoryDatabase) -> None:
     hours = Hours("2025-06-23", OPEN, OPEN + 390 * MINUTE, OPEN, OPEN + 391 * MINUTE)
     told: list[str] = []
@@ -368,6 +369,7 @@ async def test_equity_is_kept_by_the_minute_through_an_outage_and_a_restart(data
     assert (len(after), after[-1]) == (391, 107.0)  # what came after the close is the session's end
 
 
+@pytest.mark.slow
 async def test_rows_wait_for_a_database_that_is_away_and_arrive_once(database: MemoryDatabase) -> None:
     told: list[str] = []
     recorder = await recorder_of(database, told)

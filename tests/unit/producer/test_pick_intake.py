@@ -97,6 +97,7 @@ async def test_a_producer_started_again_knows_everything(desk: Desk) -> None:
     assert await desk.store.assignments(BATCH) == {"A": 0, "B": 1, "C": 0, "E": 1}
 
 
+@pytest.mark.slow
 async def test_picks_wait_for_a_database_that_is_away_and_then_go_on(desk: Desk) -> None:
     desk.store.database.reachable = False
     waiting = asyncio.ensure_future(desk.take(Pick("A", AT, "s")))

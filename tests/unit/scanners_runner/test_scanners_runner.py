@@ -187,6 +187,7 @@ class Works(Base):
         assert run.hosted.notices[0].startswith("scanner Blocks did not return within 0.3 seconds and was abandoned")
 
 
+@pytest.mark.slow
 async def test_an_error_names_file_and_line_and_three_in_a_row_end_the_scanner(folder: Path) -> None:
     source = """
 class Wrong(Base):
@@ -349,6 +350,7 @@ async def test_picks_wait_for_a_producer_that_is_down_and_hold_the_market(folder
         await run.until(lambda: not run.page.under_way(0))
 
 
+@pytest.mark.slow
 async def test_under_test_scanners_picks_are_shown_and_no_producer_is_needed(folder: Path) -> None:
     source = "class S(Base):\n    async def run(self, back_time=None):\n        return ['aapl', 'IBM']\n"
     async with bench(folder, source, {"S": {}}, produce=False, tradeplan={"test_scanners": True}) as run:
@@ -356,6 +358,7 @@ async def test_under_test_scanners_picks_are_shown_and_no_producer_is_needed(fol
         await run.until(lambda: run.hosted.said(Counters))
 
 
+@pytest.mark.slow
 async def test_before_the_open_nothing_runs_unless_the_schedule_is_bypassed(folder: Path) -> None:
     source = "class S(Base):\n    async def run(self, back_time=None):\n        return [f'M{self.minutes_from_open():.0f}']\n"
     hours = open_hours()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +53,7 @@ async def test_nobody_waits_for_a_scanner_of_another_instant() -> None:
         assert await turns.wait(1)
 
 
+@pytest.mark.slow
 async def test_patience_with_an_earlier_scanner_ends_after_a_second() -> None:
     turns = PickTurns(2)
     turns.expect(0, OPEN)

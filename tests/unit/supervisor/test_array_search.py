@@ -57,6 +57,7 @@ def searched(folder: Path, **asked: Any) -> tuple[list[OptimizerRow], list[str]]
     return sorted(rows, key=lambda row: row.number), screen.lines
 
 
+@pytest.mark.slow
 def test_every_figure_is_that_of_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
     arrays, _ = searched(tmp_path)
@@ -82,6 +83,7 @@ def test_every_figure_is_that_of_the_engine(tmp_path: Path, monkeypatch: pytest.
         ({"fills": "paper"}, "fills of the profile paper are random"),
     ],
 )
+@pytest.mark.slow
 def test_what_could_bind_is_played_by_the_engine_and_said(tmp_path: Path, asked: dict[str, Any], why: str) -> None:
     pytest.importorskip("numba")
     rows, lines = searched(tmp_path, **asked)

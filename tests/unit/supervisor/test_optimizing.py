@@ -97,6 +97,7 @@ def test_a_search_of_which_nothing_could_be_played_says_why_and_ends_with_2(tmp_
     )
 
 
+@pytest.mark.slow
 def test_constraints_between_parameters_are_kept_and_of_figures_rank_behind(tmp_path: Path) -> None:
     varied = {"every": {"param_type": "int", "min": 3, "max": 5}, "held": HELD}
     found = Searched(tmp_path, varied, constraints=("held<every", "trips>=200"), objective="total_return")
@@ -119,6 +120,7 @@ def test_an_objective_of_ones_own_is_asked_with_the_summary(tmp_path: Path) -> N
     assert "broken raised ZeroDivisionError: division by zero" in broken.sentence
 
 
+@pytest.mark.slow
 def test_a_draw_has_no_combination_twice_and_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     varied = {"every": EVERY, "held": HELD}
     first, again = (Searched(tmp_path, varied, sampler="random", samples=5).points for _ in range(2))
@@ -138,6 +140,7 @@ def test_a_sampler_that_learns_asks_for_the_same_whatever_plays_it_and_for_nothi
     assert sorted(few.points) == [(2,), (3,), (4,), (5,)]
 
 
+@pytest.mark.slow
 def test_a_walk_forward_plays_what_was_best_over_the_days_after_it(tmp_path: Path) -> None:
     days = msgspec.structs.replace(BARS, last=date(2024, 3, 19))  # six sessions
     found = Searched(tmp_path, {"held": HELD}, walk_forward=2, bars=days, objective="total_return")
@@ -231,6 +234,7 @@ def test_the_steps_of_a_float_are_exact(tmp_path: Path) -> None:
     assert found.points == [(0.1,), (0.3,), (0.5,), (0.7,)]
 
 
+@pytest.mark.slow
 def test_two_processes_come_to_the_same_table_as_one(tmp_path: Path) -> None:
     def table(jobs: int) -> Sequence[Any]:
         rows = Searched(tmp_path, {"every": EVERY, "held": HELD}, jobs=jobs).outcome.rows
