@@ -381,10 +381,25 @@ CREATE TABLE trade_analysis (
     gain_value numeric(24,6) NOT NULL,
     r_units numeric(18,4),
     tstamp timestamp with time zone DEFAULT now(),
+    side smallint,
+    quantity numeric(24,9),
+    entry_price numeric(24,9),
+    exit_price numeric(24,9),
+    fees numeric(24,6),
+    stop numeric(24,6),
+    target numeric(24,6),
+    exit_reason text,
     CONSTRAINT trade_analysis_pkey PRIMARY KEY (trade_analysis_id),
     CONSTRAINT trade_analysis_symbol_algo_run_id_start_tstamp_key UNIQUE (symbol, algo_run_id, start_tstamp),
     CONSTRAINT trade_analysis_algo_run_id_fkey FOREIGN KEY (algo_run_id) REFERENCES algo_run(algo_run_id)
 );
+CREATE INDEX trade_analysis_algo_run_id_idx ON trade_analysis (algo_run_id);
+COMMENT ON COLUMN trade_analysis.side IS '1 long, -1 short; this column and those after it are NULL in rows of an older version';
+COMMENT ON COLUMN trade_analysis.quantity IS 'shares entered';
+COMMENT ON COLUMN trade_analysis.entry_price IS 'average, US dollars a share';
+COMMENT ON COLUMN trade_analysis.fees IS 'US dollars; gain_value is after them';
+COMMENT ON COLUMN trade_analysis.stop IS 'planned at entry';
+COMMENT ON COLUMN trade_analysis.exit_reason IS 'stop, target, liquidation, or strategy';
 
 CREATE TABLE trade_plan (
     trade_plan_id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -493,4 +508,4 @@ CREATE TRIGGER book_updated AFTER UPDATE ON account_transactions REFERENCING OLD
 
 CREATE TRIGGER touch_modified BEFORE UPDATE ON trade_plan FOR EACH ROW EXECUTE FUNCTION liu_touch_modified();
 
-INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity'), (9, 'result_figures'), (10, 'open_positions'), (11, 'optimizer');
+INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity'), (9, 'result_figures'), (10, 'open_positions'), (11, 'optimizer'), (12, 'round_trips');

@@ -291,7 +291,10 @@ class GainLossRow(msgspec.Struct, frozen=True):
 
 
 class TradeAnalysisRow(msgspec.Struct, frozen=True):
-    """One round trip; `r_units` is the gain per share over the risk per share taken at entry."""
+    """One round trip; `r_units` is the gain per share over the risk per share taken at entry.
+
+    `side` is +1 long, -1 short, `quantity` the shares entered, prices are averages, `stop` and `target` as planned at entry.
+    """
 
     symbol: str
     algo_run_id: int
@@ -300,6 +303,14 @@ class TradeAnalysisRow(msgspec.Struct, frozen=True):
     gain_percentage: Decimal
     gain: Decimal
     r_units: Decimal | None
+    side: int
+    quantity: Decimal
+    entry_price: Decimal
+    exit_price: Decimal
+    fees: Decimal
+    stop: Decimal | None
+    target: Decimal | None
+    exit_reason: str
 
 
 class ResultFigures(msgspec.Struct, frozen=True):

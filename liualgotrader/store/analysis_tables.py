@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
+import msgspec
+
 from liualgotrader.common.clock import SECOND
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.rows import (
@@ -29,7 +31,8 @@ from liualgotrader.store.column_values import (
 from liualgotrader.store.database import Tables
 
 GAIN_COLUMNS = GainLossRow.__struct_fields__
-TRIP_COLUMNS = ("symbol", "algo_run_id", "start_tstamp", "end_tstamp", "gain_percentage", "gain_value", "r_units")
+_RENAMED = {"started_at": "start_tstamp", "ended_at": "end_tstamp", "gain": "gain_value"}
+TRIP_COLUMNS = tuple(_RENAMED.get(name, name) for name in TradeAnalysisRow.__struct_fields__)
 UPSERT_GAIN_LOSS = f"""
     {insert_into("gain_loss", GAIN_COLUMNS)}
     ON CONFLICT (symbol, algo_run_id) DO UPDATE SET
@@ -42,11 +45,7 @@ UPSERT_GAIN_LOSS = f"""
 UPSERT_TRADE_ANALYSIS = f"""
     {insert_into("trade_analysis", TRIP_COLUMNS)}
     ON CONFLICT (symbol, algo_run_id, start_tstamp) DO UPDATE SET
-        end_tstamp = excluded.end_tstamp,
-        gain_percentage = excluded.gain_percentage,
-        gain_value = excluded.gain_value,
-        r_units = excluded.r_units,
-        tstamp = now()
+        {", ".join(f"{name} = excluded.{name}" for name in TRIP_COLUMNS[3:])}, tstamp = now()
 """
 # A late execution may remove a round trip, whose row would then count twice.
 CLEAR_GAIN_LOSS = "DELETE FROM gain_loss WHERE algo_run_id = ANY($1::int[])"
@@ -140,8 +139,8 @@ class AnalysisTables(Tables):
             start = trip.started_at // 1000
             while (trip.symbol, trip.algo_run_id, start) in trips:  # two trips that began in the same microsecond
                 start += 1
-            times = utc_aware(start * 1000), utc_aware(max(trip.ended_at, start * 1000))
-            values = trip.symbol, trip.algo_run_id, *times, trip.gain_percentage, trip.gain, trip.r_units
+            stored = msgspec.structs.replace(trip, started_at=start * 1000, ended_at=max(trip.ended_at, start * 1000))
+            values = columns_of(stored).values()
             trips[trip.symbol, trip.algo_run_id, start] = dict(zip(TRIP_COLUMNS, values, strict=True))
         runs = sorted({g.algo_run_id for g in gains} | {t.algo_run_id for t in trades})
         async with self._database.transaction() as connection:

@@ -65,6 +65,14 @@ def run(slot: int = 0, batch_id: str = BATCH, strategy: str = "Momentum", enviro
     return AlgoRunRow(batch_id, slot, strategy, environment, "1", {"period": 5}, OPEN)
 
 
+def trip_row(algo_run_id: int, **changed: Any) -> TradeAnalysisRow:
+    closed = TradeAnalysisRow(
+        "IBM", algo_run_id, OPEN, OPEN + 1, Decimal(1), Decimal(5), None, -1, Decimal("0.000000001"),
+        Decimal("20.123456789"), Decimal("19.5"), Decimal("0.000001"), Decimal("21.25"), None, "strategy, past its stop",
+    )  # fmt: skip
+    return msgspec.structs.replace(closed, **changed)
+
+
 def order(n: int, state: str, *, run_id: int = 1, generation: int = 1, filled: str = "0") -> OrderRow:
     return OrderRow(
         client_order_id=f"liu-0b5e7a4e0000-0-{n}",
@@ -776,8 +784,8 @@ class StoreContract:
         gain = GainLossRow(
             "IBM", run_id, Decimal("1000.01"), Decimal("1234567.89"), Decimal("-0.000000001"), Decimal("9.123456")
         )
-        trip = TradeAnalysisRow("IBM", run_id, OPEN, OPEN + 1, Decimal("-1000.5"), Decimal("-0.01"), Decimal("250.25"))
-        no_risk = TradeAnalysisRow("IBM", run_id, OPEN, OPEN + 2, Decimal(5), Decimal(50), None)
+        trip = trip_row(run_id, gain_percentage=Decimal("-1000.5"), gain=Decimal("-0.01"), r_units=Decimal("250.25"))
+        no_risk = trip_row(run_id, ended_at=OPEN + 2, gain_percentage=Decimal(5), gain=Decimal(50))
         for _ in range(2):
             await store.save_analysis([gain], [trip, no_risk])
         assert await record.count("gain_loss") == 1
@@ -790,7 +798,7 @@ class StoreContract:
     ) -> None:
         other = await store.begin_algo_run(run(7))
         gains = [GainLossRow(symbol, run_id, Decimal(1), Decimal(5)) for symbol in ("IBM", "GE")]
-        trips = [TradeAnalysisRow("IBM", n, OPEN, OPEN + 1, Decimal(1), Decimal(5), None) for n in (run_id, other)]
+        trips = [trip_row(n) for n in (run_id, other)]
         await store.save_analysis(gains, trips)
         await store.save_analysis([GainLossRow("IBM", run_id, Decimal(-50), Decimal(-995))], [])  # shares bought then
         assert await record.count("trade_analysis") == 1  # the other run's
