@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from liualgotrader.cli.common import amount, guarded, parser_of
+from liualgotrader.cli.common import FILLS, amount, guarded, parser_of
 
 DESCRIPTION = """\
 Run the strategies of a tradeplan over past sessions, with the engine, the order desk and the exchange that
@@ -206,10 +206,8 @@ def data_options(group: Any) -> None:
 
 def account_options(group: Any) -> None:
     """Add the options of account, fills and fees."""
-    from liualgotrader.common.tradeplan import FillProfile
-
     group.add_argument("--cash", metavar="$", type=partial(amount, least=0.01), help="at the start (default 100000)")
-    group.add_argument("--fills", choices=[*map(str, FillProfile)], help="how orders are filled (default strict)")
+    group.add_argument("--fills", choices=FILLS, help="how orders are filled (default strict)")
     group.add_argument(
         "--fees", choices=("none", "regulatory", "commission", "all"), help="what an order costs (default none)"
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -32,55 +32,23 @@ from liualgotrader.supervisor.session_database import enough_room, look_at_recor
 from liualgotrader.supervisor.view import equity_text
 
 
-def check(stated: Mapping[str, Any], request: TraderRequest, allowed: Callable[[Settings], None]) -> int:
-    """Check everything, print what was found, and return 0, or 2 if a session could not run.
+class Checked(NamedTuple):
+    """What one check found: `ok`, `no` (it must be fixed first), or `!!` (it can run, but read this)."""
 
-    A failed check does not stop the next.
-    """
-    failed = doubts = 0
+    state: str
+    name: str
+    told: str
 
-    def passes(name: str, act: Callable[[], str]) -> bool:
-        """Print what a check found or why it failed."""
-        nonlocal failed
-        try:
-            print(f"  ok  {name}: {act()}")
-        except LiuError as error:
-            failed += 1
-            print(f"  no  {name}: {error}")
-            return False
-        return True
 
-    try:
-        settings, plan = configured(stated)
-        print(f"  ok  tradeplan: {settings.tradeplan_path}")
-    except LiuError as error:
-        failed += 1
-        print(f"  no  tradeplan: {error}")
-        try:
-            settings, plan = Settings.resolve(stated), None
-        except ConfigError:  # it is said already, and nothing else can be looked at
-            print("1 of these must be fixed first")
-            return ConfigError.exit_code
-    account_allowed = passes("account", lambda: _account(settings, request, allowed))
-    if plan is not None:
-        checked = _PlanCheck(settings, plan, request)
-        passes("strategies and scanners", checked.classes)
-        passes("calendar", checked.calendar)
-        if (hours := checked.hours) is not None and request.simulate:
-            passes("simulated market", lambda: _market(settings, request, hours))
-        limits = msgspec.structs.asdict(session_limits(plan, settings))
-        print(f"  ok  limits: {', '.join(f'{name} {value:g}' for name, value in limits.items())}")
-        if environment_of(request, settings) == LIVE and (inspected := checked.inspected) is not None:
-            passes("real money", lambda: armed_text(request, settings, plan, inspected.files))
-        for doubt in checked.doubts():
-            doubts += 1
-            print(f"  !!  {doubt}")
-    passes("data folder", lambda: _folder(settings.home_path))
-    named = [s["portfolio_id"] for s in plan.strategies.values() if s.get("portfolio_id")] if plan is not None else []
-    passes("database", lambda: asyncio.run(look_at_record(settings, request, named)))
-    if account_allowed and not request.simulate:
-        passes("broker and clock", lambda: asyncio.run(_broker(settings)))
-    if failed:
+def check(
+    stated: Mapping[str, Any], request: TraderRequest, allowed: Callable[[Settings], None], *, as_document: bool = False
+) -> int:
+    """Check everything, print what was found, and return 0, or 2 if a session could not run."""
+    found = said(checks(stated, request, allowed), as_document=as_document)
+    failed, doubts = (sum(one.state == state for one in found) for state in ("no", "!!"))
+    if as_document:
+        pass
+    elif failed:
         print(f"{failed} of these must be fixed first")
     elif doubts:
         print(f"it can run, but read the {'line' if doubts == 1 else f'{doubts} lines'} marked !! above")
@@ -89,7 +57,64 @@ def check(stated: Mapping[str, Any], request: TraderRequest, allowed: Callable[[
     return ConfigError.exit_code if failed else 0
 
 
-def show_config(stated: Mapping[str, Any], request: TraderRequest) -> int:
+def said(findings: Iterable[Checked], *, as_document: bool) -> list[Checked]:
+    """Return the findings, each printed once it is there, or all as one JSON document."""
+    found: list[Checked] = []
+    for one in findings:
+        found.append(one)
+        if not as_document:
+            print(f"  {one.state}  {f'{one.name}: ' * bool(one.name)}{one.told}", flush=True)
+    if as_document:
+        print(msgspec.json.encode([one._asdict() for one in found]).decode())
+    return found
+
+
+def found_by(name: str, act: Callable[[], str]) -> Checked:
+    """Return what a check says, or why it failed."""
+    try:
+        return Checked("ok", name, act())
+    except LiuError as error:
+        return Checked("no", name, str(error))
+
+
+def checks(stated: Mapping[str, Any], request: TraderRequest, allowed: Callable[[Settings], None]) -> Iterator[Checked]:
+    """Yield what is found of everything that a session needs. A failed check does not stop the next."""
+    try:
+        settings, plan = configured(stated)
+        yield Checked("ok", "tradeplan", str(settings.tradeplan_path))
+    except LiuError as error:
+        yield Checked("no", "tradeplan", str(error))
+        try:
+            settings, plan = Settings.resolve(stated), None
+        except ConfigError:  # it is said already, and nothing else can be looked at
+            return
+    account = found_by("account", lambda: _account(settings, request, allowed))
+    yield account
+    if plan is not None:
+        yield from plan_checks(settings, plan, request)
+    yield found_by("data folder", lambda: data_folder(settings.home_path))
+    named = [s["portfolio_id"] for s in plan.strategies.values() if s.get("portfolio_id")] if plan is not None else []
+    yield found_by("database", lambda: asyncio.run(look_at_record(settings, request, named)))
+    if account.state == "ok" and not request.simulate:
+        yield found_by("broker and clock", lambda: asyncio.run(broker_account(settings)))
+
+
+def plan_checks(settings: Settings, plan: TradePlan, request: TraderRequest) -> Iterator[Checked]:
+    """Yield what is found of the classes that a tradeplan names, its hours and limits."""
+    checked = _PlanCheck(settings, plan, request)
+    yield found_by("strategies and scanners", checked.classes)
+    yield found_by("calendar", checked.calendar)
+    if (hours := checked.hours) is not None and request.simulate:
+        yield found_by("simulated market", lambda: _market(settings, request, hours))
+    limits = msgspec.structs.asdict(session_limits(plan, settings))
+    yield Checked("ok", "limits", ", ".join(f"{name} {value:g}" for name, value in limits.items()))
+    if environment_of(request, settings) == LIVE and (inspected := checked.inspected) is not None:
+        yield found_by("real money", lambda: armed_text(request, settings, plan, inspected.files))
+    for doubt in checked.doubts():
+        yield Checked("!!", "", doubt)
+
+
+def show_config(stated: Mapping[str, Any], request: TraderRequest, *, as_document: bool = False) -> int:
     """Print every setting and every key of the tradeplan, each once, with its source, and whether real money is armed."""
     status = 0
     try:
@@ -105,6 +130,9 @@ def show_config(stated: Mapping[str, Any], request: TraderRequest) -> int:
     except LiuError as error:
         rows, status = Settings.resolve(stated).shown(), ConfigError.exit_code
         print(f"trader: {error}", file=sys.stderr)
+    if as_document:
+        print(msgspec.json.encode([dict(zip(("name", "value", "source"), row, strict=True)) for row in rows]).decode())
+        return status
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
     for name, value, source in rows:
         print(f"{name:{widths[0]}}  {value:{min(widths[1], 60)}}  {source}")
@@ -172,13 +200,23 @@ def _market(settings: Settings, request: TraderRequest, hours: Hours) -> str:
     return f"{len(tape_of(spec).assets())} symbols {f'of {request.data}' if request.data else 'will be generated'}"
 
 
-def _folder(home: Path) -> str:
+def data_folder(home: Path) -> str:
+    """Return where the data folder is, which can be written and has room.
+
+    Raises:
+        LiuError: if it is not so.
+    """
     make_home(home)
     enough_room(home)
     return str(home)
 
 
-async def _broker(settings: Settings) -> str:
+async def broker_account(settings: Settings) -> str:
+    """Return the account that the keys open, in words.
+
+    Raises:
+        LiuError: if the broker does not tell.
+    """
     account = await live_account(settings)
     if settings.endpoints.is_live:
         last_four(account, settings)

@@ -17,6 +17,7 @@ from liualgotrader.common.environment import environment, shield_imports
 from liualgotrader.common.errors import LiuError, OutsideError, nearest
 
 _STDERR = 2
+FILLS = ("strict", "paper", "touch", "siis")  # FillProfile, which takes a while to import
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)  # of a file behind our output
 EXIT_CODES = """\
 exit codes:
@@ -41,12 +42,12 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """End the program with 2, the usage and a sentence."""
+        """End the program with 2 and a sentence that says where the usage stands."""
         if bad := re.match(r"argument (.*): invalid choice: '(.*)' \(choose from (.*)\)", message):
             words = [word.strip("' ") for word in bad[3].split(",")]
             wrong = f"{bad[1]} cannot be '{bad[2]}'" if bad[1].startswith("-") else f"unknown command '{bad[2]}'"
             message = f"{wrong}{nearest(bad[2], words)} (choose from {', '.join(words)})"
-        super().error(message)
+        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
 
 
 def parser_of(program: str, description: str, epilog: str = EXIT_CODES) -> argparse.ArgumentParser:

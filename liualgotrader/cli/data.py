@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from liualgotrader.common.calendar import day_of, new_york
+from liualgotrader.common.calendar import FIRST_DAY, LAST_DAY, day_of, new_york
 from liualgotrader.common.clock import DAY, WallClock
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
@@ -67,6 +67,7 @@ def run_data_command(options: argparse.Namespace) -> int:
 
 
 def _span(options: argparse.Namespace) -> Span:
+    options.first, options.last = options.first or FIRST_DAY, options.last or LAST_DAY
     if options.first > options.last:
         raise ConfigError(f"--from {options.first} lies after --to {options.last}.")
     return new_york(options.first, time()), new_york(options.last + timedelta(days=1), time())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from datetime import date
+from typing import TYPE_CHECKING
 
-from liualgotrader.common.calendar import FIRST_DAY, LAST_DAY
+if TYPE_CHECKING:
+    from datetime import date
 
 DESCRIPTIONS = {
     "import": """\
@@ -71,13 +72,10 @@ def add_data_commands(words: argparse._SubParsersAction[argparse.ArgumentParser]
                 dest="first",
                 type=_day,
                 required=needed,
-                default=FIRST_DAY,
                 metavar="DAY",
                 help="the first day",
             )
-            parser.add_argument(
-                "--to", dest="last", type=_day, required=needed, default=LAST_DAY, metavar="DAY", help="the last day"
-            )
+            parser.add_argument("--to", dest="last", type=_day, required=needed, metavar="DAY", help="the last day")
         periods = ("minute", "day") if name == "fetch" else PERIODS
         what = "(default day)" if name == "fetch" else "(default all of them)"
         parser.add_argument("--period", choices=periods, default="day" if name == "fetch" else "", help=what)
@@ -89,6 +87,10 @@ def add_data_commands(words: argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _day(text: str) -> date:
+    from datetime import date
+
+    from liualgotrader.common.calendar import FIRST_DAY, LAST_DAY
+
     try:
         day = date.fromisoformat(text)
     except ValueError:

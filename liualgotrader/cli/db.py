@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.postgres.backup import backup, restore
 from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, EmbeddedServer, cluster_of, locked_users, prepare
@@ -68,16 +70,23 @@ def status_command(options: argparse.Namespace, home: Path) -> int:
     with locked_users(home) as users_file:
         usage = users_file.read()
     pid = cluster.postmaster()
+    told: dict[str, object] = {"data folder": str(home), "version": cluster.programs.version, "process": pid}
+    if pid is not None:
+        server = EmbeddedServer(cluster)
+        users = sorted({user.pid for user in usage.users})
+        sizes = dict(line.split("|") for line in server.run_sql(SIZES).splitlines())
+        told |= {"kept": bool(usage.kept_since_boot), "used by": users, "DSN": server.dsn(), "databases": sizes}
+    if options.json:
+        print(json.dumps(told))
+        return 0
     _say(f"data folder  {home}", f"version      {cluster.programs.version}")
     if pid is None:
         _say("server       stopped")
         return 0
-    server = EmbeddedServer(cluster)
-    users = ", ".join(sorted({str(user.pid) for user in usage.users})) or "nobody"
     kept = " (kept by `liu db start`)" if usage.kept_since_boot else ""
-    _say(f"server       process {pid}{kept}", f"used by      {users}", f"DSN          {server.dsn()}")
-    for line in server.run_sql(SIZES).splitlines():
-        _say("database     " + line.replace("|", "  "))
+    used_by = ", ".join(map(str, users)) or "nobody"
+    _say(f"server       process {pid}{kept}", f"used by      {used_by}", f"DSN          {server.dsn()}")
+    _say(*(f"database     {name}  {size}" for name, size in sizes.items()))
     return 0
 
 
@@ -89,14 +98,18 @@ def psql_command(options: argparse.Namespace, home: Path) -> int:
 
 
 def migrate_command(options: argparse.Namespace, home: Path) -> int:
-    """Bring the tables of a database to this version."""
+    """Bring the tables of a database to this version: those of the one that DSN names, where no name is given."""
+
+    async def migrate(dsn: str) -> None:
+        await (await open_store(dsn, migrate=True)).close()
+
+    if dsn := "" if options.database else options.dsn or Settings.resolve().dsn.reveal():
+        asyncio.run(migrate(dsn))
+        _say(f"The tables of the database that {'--dsn' if options.dsn else 'DSN'} names are those of this version.")
+        return 0
     with EmbeddedServer.start(home) as server:
         database = _database(server, options.database)
-
-        async def migrate() -> None:
-            await (await open_store(server.dsn(database), migrate=True)).close()
-
-        asyncio.run(migrate())
+        asyncio.run(migrate(server.dsn(database)))
     _say(f"The tables of {database} are those of this version.")
     return 0
 

@@ -10,11 +10,12 @@ from importlib import import_module
 from liualgotrader.cli.common import guarded, parser_of
 from liualgotrader.cli.data_arguments import add_data_commands
 from liualgotrader.cli.trader_arguments import market_options
-from liualgotrader.common.config import Settings
 
 DESCRIPTION = """\
 The tools beside `trader`.
 
+  liu quickstart         the way in: a strategy of yours, a session that it trades, its backtest; offline, in a minute
+  liu doctor             what is missing on this machine, account, database and configuration, and how to fix it
   liu db …               the embedded PostgreSQL: start, stop, status, psql, migrate, backup, restore
   liu new strategy NAME  write a strategy, a tradeplan and a test that runs it on the simulated market
   liu new scanner NAME   write a scanner, and a tradeplan that shows what it picks
@@ -28,7 +29,18 @@ The tools beside `trader`.
 
 `liu backtest`, `liu optimize`, `liu portfolio` and `liu mine` are the programs `backtester`, `optimizer`,
 `portfolio` and `market_miner` under a name that no other program has; `liu create portfolio AMOUNT` is
-`portfolio create`. `liu ui` and `liu quickstart` are not built yet and end with 2."""
+`portfolio create`. `liu ui` is not built yet and ends with 2."""
+
+QUICKSTART = """\
+Write a first strategy, trade an hour with it on the simulated market and backtest it, all on this machine: no account, no
+network. Three questions, each with a default. Files that are there stay as they are: say the same folder and name again
+to play what you have changed. The exit status is that of the step that failed."""
+
+DOCTOR = """\
+Look at Python and its packages, the data folder and its disk, the database, the tradeplan here, keys and endpoints, and
+what an earlier session left unfinished. Every line that is not well says what to do. Being offline, or without keys, is
+no fault: sessions on the simulated market and backtests need neither. No order is sent and no table is
+changed; the exit status is 0 if nothing is marked `no`, else 2."""
 
 KILL_SWITCH = """\
 Cancel all our orders in a running session and open nothing more on this account, in later sessions too, until
@@ -81,13 +93,16 @@ DATABASE_COMMANDS = {  # what each is given, and what it does
     "stop": ("", "stop it, unless programs use it"),
     "status": ("", "say whether it runs, where, who uses it, and how large its databases are"),
     "psql": ("database", "open psql on a database; what follows is psql's own, such as -c 'select …'"),
-    "migrate": ("database", "bring the tables of a database to this version"),
+    "migrate": (
+        "database",
+        "bring the tables of a database to this version, with or without the original's rows in them",
+    ),
     "backup": ("file", "write all databases into one file"),
     "restore": ("file", "replace databases by those in the file: all of them, or none"),
 }
 _FORCED = {"stop": "stop it also while programs use it", "backup": "replace a file that is there"}
 _AS_WRITTEN = argparse.RawDescriptionHelpFormatter
-_TO_COME = ("ui", "quickstart")
+_TO_COME = ("ui",)
 _PROGRAMS = {
     "backtest": "liualgotrader.cli.backtester",
     "mine": "liualgotrader.cli.market_miner",
@@ -117,6 +132,7 @@ def run(arguments: Sequence[str]) -> int:
         options = _parser().parse_args(arguments)
     if options.word == "db":
         from liualgotrader.cli.db import run_database_command
+        from liualgotrader.common.config import Settings
 
         return run_database_command(options, Settings.resolve().home_path)
     if options.word is None:
@@ -134,6 +150,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _tool(options: argparse.Namespace) -> int:
+    if options.word == "quickstart":
+        from liualgotrader.cli.quickstart import quickstart
+
+        return quickstart(options)
+    if options.word == "doctor":
+        from liualgotrader.cli.doctor import doctor
+
+        return doctor(options)
     if options.word == "new":
         from liualgotrader.cli.new import new
 
@@ -161,6 +185,7 @@ def _tool(options: argparse.Namespace) -> int:
 
 def _operate(options: argparse.Namespace) -> int:
     from liualgotrader.cli.operate import send_request
+    from liualgotrader.common.config import Settings
 
     if options.word == "positions":
         symbol, strategy = options.symbol.upper(), options.strategy
@@ -187,6 +212,8 @@ def _add_commands(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             command.add_argument(argument, nargs="?" if argument == "database" else None, default="")
         if name in _FORCED:
             command.add_argument("--force", action="store_true", help=_FORCED[name])
+    commands.choices["status"].add_argument("--json", action="store_true", help="one JSON document")
+    commands.choices["migrate"].add_argument("--dsn", default="", help="PostgreSQL to use (DSN, if no name is given)")
     commands.choices["psql"].add_argument("arguments", nargs="*")
     show = (
         words.add_parser("journal", help="show the money journal of a batch")
@@ -199,15 +226,28 @@ def _add_commands(words: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     show.add_argument("--home", help="the data folder (LIU_HOME)")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = parser_of("liu", DESCRIPTION)
-    words = parser.add_subparsers(dest="word", metavar="command")
-    _add_commands(words)
-    add_data_commands(words)
+def _add_beginnings(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `liu quickstart`, `liu doctor` and `liu new`."""
+    start = words.add_parser("quickstart", help="your first strategy, traded and backtested", description=QUICKSTART)
+    start.add_argument("--yes", action="store_true", help="ask nothing: take every default")
+    doctor = words.add_parser("doctor", help="say what is missing, and how to fix it", description=DOCTOR)
+    doctor.add_argument("--json", action="store_true", help="print what was found as one JSON document")
+    doctor.add_argument("--tradeplan", metavar="FILE", help="the tradeplan (default: tradeplan.toml in TRADEPLAN_DIR)")
+    doctor.add_argument("--dsn", help="PostgreSQL to use (DSN)")
+    for command in (start, doctor):
+        command.add_argument("--home", help="the data folder (LIU_HOME)")
     new = words.add_parser("new", help="write a new strategy with its test, or a new scanner")
     new.add_argument("kind", choices=["strategy", "scanner"])
     new.add_argument("name", help="the class's name, for example OpeningBreakout")
     new.add_argument("--folder", default=".", help="where to write it (default: here)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of("liu", DESCRIPTION)
+    words = parser.add_subparsers(dest="word", metavar="command")
+    _add_commands(words)
+    _add_beginnings(words)
+    add_data_commands(words)
     switch = words.add_parser("kill-switch", help="cancel all our orders and stop entries", description=KILL_SWITCH)
     switch.add_argument("--flatten", action="store_true", help="also close our positions at market")
     whole = "act on everything in the account; its last four digits"

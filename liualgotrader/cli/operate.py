@@ -36,11 +36,11 @@ def send_request(settings: Settings, request: Mapping[str, Any], batch: str = ""
     return 0 if "done" in answer else 2 if "refused" in answer else 3
 
 
-def status(settings: Settings, *, orders: bool = False) -> int:
+def status(settings: Settings, *, orders: bool = False, as_document: bool = False) -> int:
     """Print how each running session is and return the exit status: that of an error if one does not answer."""
-    result = 0
+    result, told = 0, list[dict[str, Any]]()
     sessions = running_sessions(settings.home_path)
-    if not sessions:
+    if not sessions and not as_document:
         print(f"no session is running with the data folder {settings.home_path}")
     for session in sessions:
         try:
@@ -49,15 +49,20 @@ def status(settings: Settings, *, orders: bool = False) -> int:
             if session.pid in (s.pid for s in running_sessions(settings.home_path)):  # it hangs: the others can be seen
                 complain(f"trader: {error}")
                 result = error.exit_code
-            else:
+            elif not as_document:
                 print(f"the {session.environment} session (pid {session.pid}) has just ended")
             continue
-        if "waiting" in answer:
+        newest = next(iter(ask(session, {"do": "orders"}).values())) if orders and "view" in answer else None
+        if as_document:
+            told.append({"pid": session.pid, "environment": session.environment, **answer, "orders": newest})
+        elif "waiting" in answer:
             print(f"a {session.environment} session (pid {session.pid}) {answer['waiting']}")
         else:
             say_status(msgspec.convert(answer["view"], View, strict=False), session.pid)
-            if orders:
-                print(next(iter(ask(session, {"do": "orders"}).values())))
+            if newest is not None:
+                print(newest)
+    if as_document:
+        print(msgspec.json.encode(told).decode())
     return result
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import functools
 import sys
 import uuid
@@ -12,7 +11,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from liualgotrader.cli.common import amount, guarded, parser_of
-from liualgotrader.cli.screen import screen_for
 from liualgotrader.common.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,6 +50,8 @@ def run(arguments: Sequence[str], program: str = "portfolio") -> int:
     if options.word is None:
         parser.print_help()
         return 0
+    import asyncio
+
     return asyncio.run(_with_database(options))
 
 
@@ -156,7 +156,9 @@ async def recalculate(options: argparse.Namespace) -> int:
 
     if not options.yes:
         asked = f"Remove every movement of portfolio {options.portfolio_id} and book its executions anew? [y/N] "
-        answer = await asyncio.to_thread(input, asked) if sys.stdin.isatty() else ""
+        from asyncio import to_thread
+
+        answer = await to_thread(input, asked) if sys.stdin.isatty() else ""
         if answer.strip().lower() not in ("y", "yes"):
             raise ConfigError("nothing was changed: say --yes")
     removed, booked = await Portfolio.recalculate(options.portfolio_id)
@@ -196,6 +198,8 @@ def _table(title: str, frame: pd.DataFrame, header: Mapping[str, str], options: 
     if options.json:
         _document(rows)
         return
+    from liualgotrader.cli.screen import screen_for
+
     cells = [[_CELL.get(name, _text)(value) for name, value in row.items()] for row in rows]
     screen_for().table(title, list(header.values()), cells)
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from liualgotrader.cli.common import complain, flush_output, guarded
 from liualgotrader.cli.trader_arguments import SETTINGS_STATED, configured, parse, request_from
-from liualgotrader.common.config import CREDENTIALS, Settings, credential_names
-from liualgotrader.common.endpoint_address import is_loopback
 from liualgotrader.common.environment import environment
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL
 
 if TYPE_CHECKING:
+    from liualgotrader.common.config import Settings
     from liualgotrader.supervisor.request import TraderRequest
 
 
@@ -34,28 +29,37 @@ def run(arguments: Sequence[str]) -> int:
         LiuError: in one sentence.
     """
     options = parse(arguments)
+    from liualgotrader.common.config import Settings
+
     stated = {name: getattr(options, name, None) for name in SETTINGS_STATED}
     if options.word != "run":
         from liualgotrader.cli.operate import send_request, status
 
         if options.word == "status":
-            return status(Settings.resolve(stated), orders=options.orders)
+            return status(Settings.resolve(stated), orders=options.orders, as_document=options.json)
         request = {"do": options.word} | ({"flatten": options.flatten} if options.word == "stop" else {})
         return send_request(Settings.resolve(stated), request, options.batch)
     if options.show_config:
         from liualgotrader.cli.check import show_config
 
-        return show_config(stated, request_from(options))
+        return show_config(stated, request_from(options), as_document=options.json)
     if options.check:
         from liualgotrader.cli.check import check
 
-        return check(stated, request_from(options), lambda settings: allowed(options, settings))
+        return check(
+            stated, request_from(options), lambda settings: allowed(options, settings), as_document=options.json
+        )
     allowed(options, Settings.resolve(stated))
     return _session(options, stated)
 
 
 def _session(options: argparse.Namespace, stated: Mapping[str, Any]) -> int:
+    import asyncio
+
+    import msgspec
+
     from liualgotrader.cli.screen import screen_for
+    from liualgotrader.common.config import Settings
     from liualgotrader.supervisor.ending import DayResult, say_days
     from liualgotrader.supervisor.session import Session
 
@@ -96,6 +100,10 @@ def allowed(options: argparse.Namespace, settings: Settings) -> None:
     """
     if options.simulate:
         return
+    from liualgotrader.common.config import CREDENTIALS, credential_names
+    from liualgotrader.common.endpoint_address import is_loopback
+    from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL
+
     where, is_live = settings.endpoints.trading_url, settings.endpoints.is_live
     if not (is_live or where == PAPER_URL or is_loopback(where)):
         raise ConfigError(
@@ -137,6 +145,8 @@ def requests(request: TraderRequest, home: Path) -> list[TraderRequest]:
         return [request]
     import datetime as dt
     import secrets
+
+    import msgspec
 
     from liualgotrader.common.calendar import sessions
 

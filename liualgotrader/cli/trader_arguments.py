@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from liualgotrader.cli.common import Parser, parser_of
-from liualgotrader.common.config import Settings
+from liualgotrader.cli.common import FILLS, Parser, parser_of
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.events import SYMBOL_RULE, is_symbol
-from liualgotrader.common.tradeplan import FillProfile, TradePlan, parse_tradeplan, read_tradeplan
 
 if TYPE_CHECKING:
+    from liualgotrader.common.config import Settings
+    from liualgotrader.common.tradeplan import TradePlan
     from liualgotrader.supervisor.request import TraderRequest
 
 
@@ -60,6 +59,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """
     options = _parser().parse_args(arguments)
     given = [word.partition("=")[0] for word in arguments]
+    if options.json and not (options.word == "status" or options.check or options.show_config):
+        raise ConfigError("--json goes with status, --check and --show-config: a session prints no document")
     if options.word != "run":
         return options
     if not options.simulate:
@@ -89,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch", metavar="ID", default="", help="with stop and resume: the session, if several are running")
     add("--orders", action="store_true", help="with status: the newest orders of each session, and their fills")
     add("--show-config", action="store_true", help="print every setting with its source and exit")
+    add("--json", action="store_true", help="with status, --check and --show-config: one JSON document")
     flag = partial(parser.add_argument_group("session").add_argument, action="store_true")
     flag("--simulate", help="trade on a simulated market on this machine")
     flag("--verbose", help="show each order and fill in a line")
@@ -143,7 +145,7 @@ def market_options(group: Any) -> None:
     )
     add("--free-run", action="store_true", help="do not wait for the stack (overload tests)")
     add("--symbols", metavar="A,B|N", type=_symbols, help="only these symbols, or so many generated ones")
-    add("--fills", choices=[*map(str, FillProfile)], help="how orders are filled (default strict)")
+    add("--fills", choices=FILLS, help="how orders are filled (default strict)")
     add("--fees", choices=("none", "regulatory", "commission", "all"), help="what an order costs (default none)")
     latency_help = "market time to an order's effect (default 1)"
     add("--latency", metavar="MS", dest="latency_ms", type=latency, help=latency_help)
@@ -181,6 +183,8 @@ def _whole(text: str) -> int:
 
 
 def _symbols(text: str) -> tuple[str, ...] | int:
+    from liualgotrader.common.events import SYMBOL_RULE, is_symbol
+
     if text.isdecimal() and int(text) > 0:
         return int(text)
     symbols = tuple(s.strip().upper() for s in text.split(",") if s.strip())
@@ -198,6 +202,9 @@ def configured(stated: Mapping[str, Any]) -> tuple[Settings, TradePlan]:
     Raises:
         ConfigError: naming what cannot be meant.
     """
+    from liualgotrader.common.config import Settings
+    from liualgotrader.common.tradeplan import parse_tradeplan, read_tradeplan
+
     path = Settings.resolve(stated).tradeplan_path
     table = read_tradeplan(path)
     tradeplan = parse_tradeplan(table, path)

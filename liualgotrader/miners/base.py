@@ -59,6 +59,13 @@ class Miner(ABC):
     async def run(self) -> bool:
         """Do the job; False, or an error, ends the program after it."""
 
+    async def would_do(self) -> str:
+        """Return in words what `run` would do now: of which symbols, how many rows, of which days; for a dry run.
+
+        The database may be read; nothing is written, and no vendor is asked.
+        """
+        return "runs; its class does not say (`would_do`) what it would write"
+
 
 def number(data: dict[str, Any], *names: str, least: float = 0, default: float | None = None) -> float:
     """Return the number that a miner's table has under one of its names.

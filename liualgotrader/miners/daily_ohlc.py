@@ -40,9 +40,7 @@ class DailyOHLC(Miner):
     async def run(self) -> bool:
         services = self.services
         loader = services.loader()
-        last = max(session.day for session in sessions(services.today - timedelta(days=10), services.today))
-        last = last if last < services.today else last - timedelta(days=1)
-        earliest = last - timedelta(days=self.days - 1)
+        earliest, last = self.span()
         symbols = self.symbols or await TickerData.load_symbols()
         kept = without = 0
         for place, symbol in enumerate(services.progress(symbols)):
@@ -57,6 +55,24 @@ class DailyOHLC(Miner):
                 kept, without = kept + len(rows), without + (not rows)
         services.say(f"{kept} daily bars kept" + (f"; {without} symbols had none" if without else ""))
         return True
+
+    def span(self) -> tuple[date, date]:
+        """Return the first and the last day to keep: the last one is over."""
+        today = self.services.today
+        last = max(session.day for session in sessions(today - timedelta(days=10), today))
+        last = last if last < today else last - timedelta(days=1)
+        return last - timedelta(days=self.days - 1), last
+
+    async def would_do(self) -> str:
+        earliest, last = self.span()
+        symbols = self.symbols or await TickerData.load_symbols()
+        rows = whole = 0
+        for symbol in symbols:
+            newest = await StockOhlc.get_latest_date(symbol)
+            first = earliest if newest is None else newest + timedelta(days=1)
+            lacking = len(sessions(first, last)) if first <= last else 0
+            rows, whole = rows + lacking, whole + (not lacking)
+        return f"{len(symbols)} symbols, {earliest} to {last}: at most {rows:,} rows of stock_ohlc; {whole} symbols lack none"
 
     def _rows(self, symbol: str, bars: pd.DataFrame, first: date, last: date) -> list[StockOhlc]:
         if bars.empty or not self.min_price <= float(bars["close"].iloc[-1]) <= self.max_price:

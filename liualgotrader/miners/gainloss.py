@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from liualgotrader.analytics import consolidate
@@ -17,9 +17,17 @@ class Gainloss(Miner):
         super().__init__("gainloss")
         self.days, self.debug = number(data, "days"), debug
 
+    async def would_do(self) -> str:
+        begun = await AlgoRun.get_batch_ids(start_date=self.since)
+        return f"consolidates {len(begun)} batches since {self.since}: their rows of gain_loss and trade_analysis"
+
+    @property
+    def since(self) -> date:
+        """The first day of the batches."""
+        return self.services.today - timedelta(days=int(self.days))
+
     async def run(self) -> bool:
-        services = self.services
-        since = services.today - timedelta(days=int(self.days))
+        services, since = self.services, self.since
         batches = {batch.batch_id: batch.environment for batch in await services.store.newest_batches(2**31 - 1)}
         begun = list(await AlgoRun.get_batch_ids(start_date=since))
         trips = 0

@@ -59,11 +59,7 @@ class PortfolioBuilder(Miner):
     async def run(self) -> bool:
         services = self.services
         loader, today = services.loader(), services.today
-        symbols = self.symbols or (
-            constituents(services.market, self.index, today).on(today)
-            if self.index
-            else await TickerData.load_symbols()
-        )
+        symbols = await self.universe()
         loader.pre_fetch(symbols, today - timedelta(days=_CALENDAR_DAYS), today - timedelta(days=1))
         found = [self.holding(symbol, loader[symbol].symbol_data) for symbol in services.progress(symbols)]
         chosen = self.affordable([holding for holding in found if holding is not None])
@@ -77,6 +73,20 @@ class PortfolioBuilder(Miner):
         invested = sum(holding.est for holding in chosen)
         services.say(f"portfolio {portfolio_id}: {len(chosen)} of {len(symbols)} symbols, {invested:,.2f} $ to invest")
         return True
+
+    async def universe(self) -> Sequence[str]:
+        """Return the symbols to rank."""
+        today = self.services.today
+        if self.symbols or not self.index:
+            return self.symbols or await TickerData.load_symbols()
+        return constituents(self.services.market, self.index, today).on(today)
+
+    async def would_do(self) -> str:
+        today, symbols = self.services.today, await self.universe()
+        days = f"daily bars from {today - timedelta(days=_CALENDAR_DAYS)} to {today - timedelta(days=1)}"
+        return (
+            f"ranks {len(symbols)} symbols by {days}, and makes one portfolio of {self.portfolio_size:,.2f} $ at most"
+        )
 
     def holding(self, symbol: str, bars: pd.DataFrame) -> RankedHolding | None:
         """Return what to hold of a symbol, None if it is left out or has too few bars."""

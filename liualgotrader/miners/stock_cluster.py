@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from liualgotrader.common.endpoint_address import canonical_address
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.miners.base import Miner, number, texts
 from liualgotrader.models.ticker_data import TickerData, first_column
@@ -49,14 +50,36 @@ class StockCluster(Miner):
         data = data or {}
         self.file, self.debug = str(data.get("filename", "")), debug
         self.refresh_days = number(data, "refresh_days", default=30)
-        self.base = str(data.get("base_url", "https://api.polygon.io"))
+        try:
+            self.base = canonical_address(str(data.get("base_url", "https://api.polygon.io")))
+        except ConfigError as error:
+            raise ConfigError(f"`base_url`: {error}") from None
         self.symbols = [symbol.upper() for symbol in texts(data, "symbols")]
+
+    def in_file(self) -> list[TickerData]:
+        """Return the companies of the file that are wanted."""
+        every = read_companies(self.services.folder, self.file)
+        return [company for company in every if not self.symbols or company.symbol in self.symbols]
+
+    async def known(self) -> set[str]:
+        """Return the symbols that were looked up lately."""
+        since = self.services.today - timedelta(days=int(self.refresh_days))
+        return {*await first_column(KNOWN_SINCE, since)}
+
+    async def would_do(self) -> str:
+        if self.file:
+            return f"reads {len(self.in_file())} companies from {self.file}: as many rows of ticker_data"
+        known = await self.known()
+        if not self.symbols:
+            return f"asks Polygon for all symbols that it lists, but for {len(known)} known already: a row of ticker_data each"
+        wanted = [symbol for symbol in self.symbols if symbol not in known]
+        return f"asks Polygon for {len(wanted)} of {len(self.symbols)} symbols: as many rows of ticker_data"
 
     async def run(self) -> bool:
         services = self.services
         if self.file:
-            companies = list(read_companies(services.folder, self.file))
-            for company in services.progress([c for c in companies if not self.symbols or c.symbol in self.symbols]):
+            companies = self.in_file()
+            for company in services.progress(companies):
                 await company.save()
             services.say(f"{len(companies)} companies read from {self.file}")
             return True
@@ -69,8 +92,7 @@ class StockCluster(Miner):
 
     async def _from_polygon(self, client: RESTClient) -> bool:
         services = self.services
-        since = services.today - timedelta(days=int(self.refresh_days))
-        fresh = {*await first_column(KNOWN_SINCE, since)}
+        fresh = await self.known()
         listed = self.symbols or await asyncio.to_thread(_listed, client)
         wanted = [symbol for symbol in listed if symbol not in fresh]
         unknown = 0

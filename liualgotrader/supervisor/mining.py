@@ -27,7 +27,7 @@ from liualgotrader.miners.base import Miner, MinerServices
 from liualgotrader.store.database import set_pool
 from liualgotrader.supervisor.backtest_bars import BarsWanted, played_bars
 from liualgotrader.supervisor.request import TraderRequest
-from liualgotrader.supervisor.session_database import open_record
+from liualgotrader.supervisor.session_database import existing_record, open_record
 
 BUILT_IN = {  # by the name of a table without underscores, in small letters
     "gainloss": ("gainloss", "Gainloss"),
@@ -47,6 +47,7 @@ class MiningRequest(msgspec.Struct, frozen=True):
     seed: int = 0
     simulated: bool = False  # the database of simulated sessions
     dsn_given: bool = False
+    dry_run: bool = False  # only say what each would do
 
 
 def read_miners(file: Path, only: Sequence[str] = ()) -> dict[str, Miner]:
@@ -88,13 +89,16 @@ def _made(file: Path, name: str, table: Mapping[str, Any]) -> Miner:
 async def mine(
     settings: Settings, request: MiningRequest, say: Callable[[str], None], show: Callable[[int, int], None]
 ) -> None:
-    """Run the miners in order; what one has written stays if a later one fails.
+    """Run the miners in order, or only let each say what it would do; what one has written stays if a later one fails.
 
     Raises:
         LiuError: naming the miner that could not go on; those after it are not run.
     """
     miners = read_miners(request.file, request.only)
-    record = await open_record(settings, TraderRequest(simulate=request.simulated, dsn_given=request.dsn_given))
+    wanted = TraderRequest(simulate=request.simulated, dsn_given=request.dsn_given)
+    record = await existing_record(settings, wanted) if request.dry_run else await open_record(settings, wanted)
+    if record is None:
+        raise ConfigError("there is no database yet that a dry run could look into: `liu db migrate` makes it")
     set_pool(record.store.pool)  # type: ignore[attr-defined]
     config.show_pool(record.store.pool)  # type: ignore[attr-defined]
     market = settings.home_path / "market"
@@ -111,17 +115,21 @@ async def mine(
     try:
         for name, miner in miners.items():
             miner.services = services
-            await _run(name, miner, say)
+            await _run(name, miner, say, dry=request.dry_run)
     finally:
         set_pool(None)
         config.show_pool(None)
         await record.close()
 
 
-async def _run(name: str, miner: Miner, say: Callable[[str], None]) -> None:
-    say(f"*** {name} ***")
+async def _run(name: str, miner: Miner, say: Callable[[str], None], *, dry: bool) -> None:
+    finished: bool | None = True
     try:
-        finished = await miner.run()
+        if dry:
+            say(f"{name}: {await miner.would_do()}")
+        else:
+            say(f"*** {name} ***")
+            finished = await miner.run()
     except LiuError as error:
         raise type(error)(f"miner {name}: {error}") from error
     except (ValueError, LookupError) as error:

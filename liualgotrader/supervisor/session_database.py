@@ -134,13 +134,37 @@ async def look_at_record(settings: Settings, request: TraderRequest, portfolios:
         await asyncio.to_thread(server.release)
 
 
+async def existing_record(settings: Settings, request: TraderRequest) -> Record | None:
+    """Return the open database that `open_record` would open, None if it is not there; nothing is made or changed.
+
+    Raises:
+        LiuError: if it cannot be reached, or its tables are not those of this version.
+    """
+    from liualgotrader.postgres.embedded_server import EmbeddedServer
+    from liualgotrader.store.store_factory import open_store
+
+    if dsn := _stated_dsn(settings, request):
+        return Record(await open_store(dsn), dsn, None, "")
+    if not has_record(settings, request):
+        return None
+    server, database = await asyncio.to_thread(EmbeddedServer.start, settings.home_path), _database(request)
+    try:
+        if database in await asyncio.to_thread(server.databases):
+            return Record(await open_store(server.dsn(database)), server.dsn(database), server, database)
+    except BaseException:
+        server.release()
+        raise
+    await asyncio.to_thread(server.release)
+    return None
+
+
 async def _would_change(dsn: str, portfolios: Collection[str]) -> str:
     from liualgotrader.store.store_factory import inspect_database
 
     complete, unknown = await inspect_database(dsn, portfolios)
     if unknown:
         raise no_portfolio(unknown[0])
-    return "" if complete else ", whose tables would be made or brought to this version"
+    return "" if complete else ", whose tables the next session, or `liu db migrate`, brings to this version"
 
 
 def no_portfolio(portfolio_id: str) -> ConfigError:

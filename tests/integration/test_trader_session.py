@@ -522,7 +522,10 @@ def test_check_leaves_the_database_that_dsn_names_as_it_is(
     dsn = home[1].dsn("somebodys")
     code, out, err = finish(trader("--check", "--dsn", dsn))
     assert (code, err) == (0, ""), out
-    assert "database: the server that DSN names, whose tables would be made or brought to this version" in out
+    assert (
+        "database: the server that DSN names, whose tables the next session, or `liu db migrate`, brings to this version"
+        in out
+    )
     assert home[1].run_sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database="somebodys") == "0\n"
 
 

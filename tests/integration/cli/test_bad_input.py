@@ -171,12 +171,10 @@ def test_a_folder_without_the_day_lists_its_days_before_anything_is_started(
         ("--fast",),
     ],
 )
-def test_an_argument_that_makes_no_sense_ends_with_2_and_the_usage(
+def test_an_argument_that_makes_no_sense_ends_with_2_and_a_sentence(
     program: Callable[..., subprocess.CompletedProcess[str]], arguments: Any
 ) -> None:
-    result = program("trader", *arguments)
-    assert result.returncode == 2
-    assert result.stderr.startswith("usage: trader")
+    must_say(program("trader", *arguments), 2, r"^trader: .*; see `trader --help`$")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +284,7 @@ def test_every_program_has_help_and_a_version(
     assert re.fullmatch(rf"{name} \d+\.\d+.*\n", program(name, "--version").stdout)
 
 
-@pytest.mark.parametrize("word", ["ui", "quickstart"])
+@pytest.mark.parametrize("word", ["ui"])
 def test_a_tool_that_is_not_built_says_so_and_ends_with_2(
     program: Callable[..., subprocess.CompletedProcess[str]], word: str
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from liualgotrader.cli import liu, market_miner
 from liualgotrader.common.calendar import sessions
-from liualgotrader.common.errors import OutsideError
+from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.rows import AlgoRunRow
 from liualgotrader.store.postgres_store import PostgresStore
 from liualgotrader.tapes.generated_bars import generated_bars
@@ -188,3 +188,39 @@ def test_a_portfolio_of_the_best_ranked_is_kept_with_what_it_is_to_hold(
         assert row["size"] == 100000
         assert 0 < sum(holding["est"] for holding in holdings) <= 100000
         assert all(holding["qty"] == int(100 // holding["atr"]) for holding in holdings)
+
+
+def test_a_dry_run_says_what_each_would_write_and_writes_nothing(
+    miners: Path, dsn: str, empty_dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (miners.parent / "companies.csv").write_text("symbol,industry,sector\nIBM,Computers,Technology\n")
+    (miners.parent / "Mine.py").write_text(OWN.format(name="Mine", does="return True"))
+    miners.write_text(
+        '[miners.StockCluster]\nfilename = "companies.csv"\n'
+        f'[miners.DailyOHLC]\ndays = 4\nsymbols = ["{FIRST}", "{SECOND}"]\n'
+        "[miners.gainloss]\ndays = 3\n"
+        f'[miners.portfolio]\nrank_days = 5\natr_days = 5\nportfolio_size = 1000\nrisk_factor = 0.1\nsymbols = ["{FIRST}"]\n'
+        '[miners.Mine]\nfilename = "Mine.py"\n'
+    )
+    assert mine(miners, dsn, "--generated", "2", "--dry-run") == 0
+    said = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    today = date.today()
+    last = max(session.day for session in sessions(today - timedelta(days=10), today - timedelta(days=1)))
+    first = last - timedelta(days=3)
+    rows = 2 * len(sessions(first, last))
+    assert said == {
+        "StockCluster": "reads 1 companies from companies.csv: as many rows of ticker_data",
+        "DailyOHLC": f"2 symbols, {first} to {last}: at most {rows} rows of stock_ohlc; 0 symbols lack none",
+        "gainloss": f"consolidates 0 batches since {today - timedelta(days=3)}: their rows of gain_loss and trade_analysis",
+        "portfolio": f"ranks 1 symbols by daily bars from {today - timedelta(days=300)} to {today - timedelta(days=1)}, and"
+        " makes one portfolio of 1,000.00 $ at most",
+        "Mine": "runs; its class does not say (`would_do`) what it would write",
+    }
+    for table in ("ticker_data", "stock_ohlc", "portfolio", "keystore"):
+        assert rows_of(dsn, f"SELECT * FROM {table}") == []
+    assert mine(miners, dsn, "--generated", "2", "--only", "DailyOHLC") == 0
+    assert mine(miners, dsn, "--only", "DailyOHLC", "--dry-run") == 0
+    assert "at most 0 rows of stock_ohlc; 2 symbols lack none" in capsys.readouterr().out
+    for _ in range(2):  # the first has made no table either
+        with pytest.raises(ConfigError, match="run `liu db migrate`"):
+            mine(miners, empty_dsn, "--dry-run")

@@ -117,6 +117,11 @@ def test_a_sector_is_the_division_of_the_sic_code(code: str, division: str) -> N
         (PortfolioBuilder, {**BUILDER, "rank_days": 2}, "`rank_days = 2` must be a number above 2"),
         (PortfolioBuilder, {**BUILDER, "index": "DAX"}, "`index = 'DAX'` is not known: SP500"),
         (PortfolioBuilder, {**BUILDER, "indicators": ["mama"]}, "knows averages such as SMA100"),
+        (
+            StockCluster,
+            {"base_url": "http://api.polygon.io"},
+            "`base_url`: http://api.polygon.io would get the account's keys",
+        ),
         (StockCluster, {"refresh_days": "x"}, "`refresh_days = 'x'` must be a number above 0"),
     ],
 )
