@@ -82,7 +82,7 @@ SIMULATION: Mapping[str, Why] = {
 PLAN: Mapping[str, Why] = {
     "portfolio_value": Why("US dollars", "None: the account's equity is handed to strategies"),
     "risk": Why("of the portfolio", "the original's fraction at risk per position"),
-    "file_only": Why("", "strategies always come from the file; true: nothing is said of trade plans in the database"),
+    "file_only": Why("", "trade plans in the database run too, as in the original; true: the file alone counts"),
     "market_liquidation_end_time_minutes": Why(
         "minutes before the close", "time to close DAY_TRADE positions", "market"
     ),
@@ -112,7 +112,7 @@ class Key(NamedTuple):
 MEANINGS: Mapping[str, str] = {
     "portfolio_value": "handed to strategies as `portfolio_value` instead of the account's equity",
     "risk": "`config.risk`: what strategies of the original put at risk per position",
-    "file_only": "say nothing of trade plans in the database; this version trades none of them either way",
+    "file_only": "run the strategies of this file only, none of the table `trade_plan`",
     "market_liquidation_end_time_minutes": "so long before the close DAY_TRADE positions are closed and nothing is opened",
     "bypass_market_schedule": "trade outside market hours: windows are always open, nothing is closed before the close; a recorded day may be one on which the exchange was shut",
     "skip_existing": "leave alone what earlier sessions left open",
@@ -207,6 +207,7 @@ STRATEGY: Mapping[str, Key] = {
         "which events call this strategy, for a `run_all` strategy that needs ticks",
         "the plan's; for `run_all` minutes",
     ),
+    "class": Key("text", "the class in the file, so that one class may run under two names", "the table's name"),
     "own_process": Key(
         "true or false",
         "it runs in a consumer process of its own, one for all its symbols, beside those of `consumers`",

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from liualgotrader.common.session_plan import SlotPlan
+
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The process has started and takes part in the session."""
@@ -129,4 +131,15 @@ class OperatorRequest(msgspec.Struct, frozen=True, tag="operate"):
     ticket: int = 0
 
 
-SupervisorCommand = StopCommand | StopSlotCommand | OperatorRequest
+class StartSlotsCommand(msgspec.Struct, frozen=True, tag="start_slots"):
+    """A strategy joins the session: its slots, and the table that it is made from.
+
+    The order gateway is told first and answers; a process that knows the slots already does nothing.
+    """
+
+    slots: tuple[SlotPlan, ...]
+    table: dict[str, Any]
+    ticket: int = 0
+
+
+SupervisorCommand = StopCommand | StopSlotCommand | StartSlotsCommand | OperatorRequest

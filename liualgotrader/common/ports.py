@@ -40,6 +40,7 @@ from liualgotrader.common.rows import (
     SignalRow,
     TradeAnalysisRow,
     TradedBefore,
+    TradePlanRow,
 )
 
 
@@ -286,8 +287,22 @@ class Store(Protocol):
     async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
         """Return (account id, balance) of a portfolio, None if there is none."""
 
-    async def trade_plans_in_force(self) -> int:
-        """Return how many rows of the original's table `trade_plan` have begun and not expired."""
+    async def trade_plans(self) -> Sequence[TradePlanRow]:
+        """Return the rows of the original's table `trade_plan` that have begun and not expired, oldest first."""
+
+    async def start_trade_plan(
+        self,
+        batch_id: str,
+        trade_plan_id: str,
+        layout: Mapping[str, Any],
+        details: Mapping[str, Any],
+        table: Mapping[str, Any],
+    ) -> None:
+        """Write that a trade plan runs in a batch, once, and what the batch is with it; all or nothing.
+
+        `details` name the `strategy` and are kept with the plan; `table` is what it is made from. The end of the batch
+        is the plan's end there.
+        """
 
     async def associate_portfolio(self, portfolio_id: str, batch_id: str) -> None: ...
 

@@ -375,6 +375,16 @@ class OptimizerRow(msgspec.Struct, frozen=True):
         return str(tuple(self.point.values()))
 
 
+class TradePlanRow(msgspec.Struct, frozen=True):
+    """A strategy that the table `trade_plan` wants to run. `ran_as` is its name in its newest batch, empty before that."""
+
+    trade_plan_id: str
+    portfolio_id: str
+    strategy_name: str
+    parameters: dict[str, Any]  # the strategy's table, with `name` (its class) and `filename`
+    ran_as: str = ""
+
+
 class EquityRow(msgspec.Struct, frozen=True):
     """The account's value over one session of a batch, US dollars: at `opened_at` and at each step (ns) after it.
 

@@ -6,6 +6,7 @@ each child's environment.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -171,7 +172,17 @@ class SessionPlan(msgspec.Struct, frozen=True):
     @property
     def sharing_consumers(self) -> int:
         """How many consumers share the symbols; those of strategies with a process of their own come after them."""
-        return self.consumers - sum(slot.own_process for slot in self.slots)
+        return self.consumers - len({slot.consumer for slot in self.slots if slot.own_process})
+
+    def joined_by(self, slots: Sequence[SlotPlan], table: dict[str, Any]) -> SessionPlan:
+        """Return the plan with the slots of one more strategy, made from `table`; slots that are there stay as they are."""
+        known = {slot.slot for slot in self.slots}
+        tables = self.tradeplan.strategies | {slot.strategy: table for slot in slots if slot.slot not in known}
+        return msgspec.structs.replace(
+            self,
+            slots=(*self.slots, *(slot for slot in slots if slot.slot not in known)),
+            tradeplan=msgspec.structs.replace(self.tradeplan, strategies=tables),
+        )
 
     def slots_of(self, consumer: int) -> list[SlotPlan]:
         """Return the slots that live in one consumer, by slot number."""

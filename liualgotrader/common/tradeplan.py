@@ -108,6 +108,7 @@ class StrategyKeys(msgspec.Struct, frozen=True):
     """Our keys of a strategy's table; its constructor gets the others."""
 
     filename: str = ""
+    class_: str = msgspec.field(default="", name="class")
     portfolio_id: str = ""
     own_process: bool = False
     schedule: tuple[Window, ...] = ()

@@ -18,7 +18,7 @@ from liualgotrader.common.events import EventBatch
 from liualgotrader.common.orders import Intent
 from liualgotrader.common.ports import MarketHistory
 from liualgotrader.common.rows import SignalRow
-from liualgotrader.common.session_plan import SessionPlan
+from liualgotrader.common.session_plan import SessionPlan, SlotPlan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.consumer.bar_keeper import BarKeeper
 from liualgotrader.consumer.event_intake import Answer, EventIntake, Gate
@@ -127,7 +127,7 @@ class Consumer:
         market = Path(plan.records_dir or plan.journal_dir) / MARKET
         self._keeper = BarKeeper(market, source, plan.kept_bars_bytes // plan.consumers, self._warn)
         self.engine.let_go = self._keeper.keep
-        self._slots = plan.slots_of(index)
+        self._index, self._slots = index, plan.slots_of(index)
         self._numbers = OrderNumbers(folder / f"consumer-{index}.numbers", [slot.slot for slot in self._slots])
         self._outbox = IntentOutbox(
             child.writer(f"intents-{index}"), self._numbers, self.engine.declarations, child.status.hold()
@@ -162,6 +162,8 @@ class Consumer:
         self._alarm: Alarm | None = None
         self._alarm_at = NEVER
         self._restoring: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()  # of strategies that join
+        self._joining: set[asyncio.Task[None]] = set()
 
     # --- life ---------------------------------------------------------------------------------------------
 
@@ -173,19 +175,7 @@ class Consumer:
         self.engine.trader = self._dependencies.make_trader(
             lambda symbol: self.engine.market.shortable.get(symbol, True)
         )
-        keys = StoredKeys(self._recorder, self._child.status.hold)
-        for ended in await load_strategies(
-            self._plan,
-            self._slots,
-            self.engine,
-            lambda slot: services_of(slot, self._plan, self.engine, self._recorder, keys),
-            self.engine.loader,
-            self._child.status,
-        ):
-            self._child.send(ended)
-        for slot in self.engine.slots.values():
-            slot.next_number = self._numbers.highest(slot.number) + 1
-        self._guard.begin({number: slot.name for number, slot in self.engine.slots.items()})
+        await self._make(self._slots)
         self.engine.market.shortable = await lent_shares(self._dependencies.data)
         try:
             async with asyncio.timeout(_RECORD_SECONDS):
@@ -216,6 +206,8 @@ class Consumer:
             self._alarm.cancel()
         if self._restoring is not None:
             self._restoring.cancel()
+        for joining in self._joining:
+            joining.cancel()
         self._calls.close()
         self._intake.close()
         await self._history.close()
@@ -311,8 +303,43 @@ class Consumer:
     def _on_command(self, command: control.SupervisorCommand) -> None:
         if isinstance(command, control.StopSlotCommand):
             self._carry_out(self.engine.stop_slot(command.slot, command.reason))
+        elif isinstance(command, control.StartSlotsCommand):
+            joining = asyncio.ensure_future(self._join(command))
+            self._joining.add(joining)
+            joining.add_done_callback(self._joining.discard)
         elif isinstance(command, control.OperatorRequest):
             warn(log, "unknown_request", name=command.name)
+
+    async def _join(self, command: control.StartSlotsCommand) -> None:
+        """Make the strategy that joins the session, unless it is there, and answer; the market waits meanwhile."""
+        with self._child.status.hold():
+            async with self._turn:
+                self._plan = self._plan.joined_by(command.slots, command.table)
+                known = {slot.slot for slot in self._slots}
+                fresh = [slot for slot in self._plan.slots_of(self._index) if slot.slot not in known]
+                self._slots += fresh
+                self._numbers.take_in([slot.slot for slot in self._slots])
+                await self._make(fresh)
+                numbers = {slot.slot for slot in fresh}
+                self._outbox.add([said for said in self.engine.declarations() if said.slot in numbers])
+                self._set_alarm()
+        self._child.send(control.RequestAnswer(command.ticket, "joined"))
+
+    async def _make(self, slots: Sequence[SlotPlan]) -> None:
+        """Put the strategies of these slots into the engine, and report those that will not run."""
+        keys = StoredKeys(self._recorder, self._child.status.hold)
+        for ended in await load_strategies(
+            self._plan,
+            slots,
+            self.engine,
+            lambda slot: services_of(slot, self._plan, self.engine, self._recorder, keys),
+            self.engine.loader,
+            self._child.status,
+        ):
+            self._child.send(ended)
+        for number in (slot.slot for slot in slots if slot.slot in self.engine.slots):
+            self.engine.slots[number].next_number = self._numbers.highest(number) + 1
+        self._guard.begin({number: slot.name for number, slot in self.engine.slots.items()})
 
     def _set_alarm(self) -> None:
         at = self.engine.next_deadline()

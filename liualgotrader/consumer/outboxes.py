@@ -42,7 +42,16 @@ class OrderNumbers:
     """
 
     def __init__(self, path: Path, slots: Sequence[int]) -> None:
-        size = (max(slots, default=0) + 1) * _NUMBER_BYTES
+        self._path = path
+        self._open(slots)
+
+    def take_in(self, slots: Sequence[int]) -> None:
+        """Have room for these slots too."""
+        self.close()
+        self._open(slots)
+
+    def _open(self, slots: Sequence[int]) -> None:
+        path, size = self._path, (max(slots, default=0) + 1) * _NUMBER_BYTES
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
         if path.stat().st_size < size:

@@ -85,9 +85,11 @@ class PeriodicCalls:
         """Call a slot no more."""
         self._periods = [one for one in self._periods if one[0] is not slot]
 
-    def begin(self, now: int) -> None:
-        """Set every slot's next tick: the first one at or after `now`."""
+    def begin(self, now: int, only: StrategySlot | None = None) -> None:
+        """Set every slot's next tick, or that of one `only`: the first one at or after `now`."""
         for slot, period in self._periods:
+            if only not in (None, slot):
+                continue
             slot.next_tick = self.hours.opens_at + -((self.hours.opens_at - now) // period) * period
 
     def due(self, now: int) -> Iterator[tuple[StrategySlot, int, int]]:
@@ -193,6 +195,8 @@ class Engine:
             self._ticks.every(slot, strategy.timer_seconds)
         if plan.run_all:
             self._ticks.every(slot, self.terms.timings.run_all_seconds)
+        if self.is_open:  # it joins a session that goes on
+            self._ticks.begin(self.now, slot)
         return slot
 
     def renew(self, number: int, strategy: Strategy) -> None:

@@ -12,7 +12,15 @@ from functools import partial
 import msgspec
 
 from liualgotrader.common.clock import NEVER, SECOND, Alarm
-from liualgotrader.common.control import FILLS_OF, OperatorRequest, RestartOther, StopSlotCommand, SupervisorCommand
+from liualgotrader.common.control import (
+    FILLS_OF,
+    OperatorRequest,
+    RequestAnswer,
+    RestartOther,
+    StartSlotsCommand,
+    StopSlotCommand,
+    SupervisorCommand,
+)
 from liualgotrader.common.errors import BadData, BrokerRefused, OutsideError
 from liualgotrader.common.orders import AccountNews, Declare, Fill, News, OrderNews, OrderState
 from liualgotrader.common.plugins import one_line
@@ -190,6 +198,10 @@ class Gateway:
         """Carry out a command of the supervisor or a request of an operator."""
         if isinstance(command, StopSlotCommand):
             self.tell(messages.StopSlotTrading(command.slot, command.reason))
+        elif isinstance(command, StartSlotsCommand):
+            self._consumer_of |= {slot.slot: slot.consumer for slot in command.slots}
+            self.tell(messages.SlotsJoined(command.slots))
+            self._child.send(RequestAnswer(command.ticket, "joined"))
         elif isinstance(command, OperatorRequest):
             self.operator.carry_out(command)
 

@@ -377,6 +377,7 @@ _OF_ORDERS: Mapping[Due, Callable[[DeskState, DeskOrder], None]] = {
 }
 _HANDLERS: Mapping[type, Callable[[DeskState, Any], None]] = {
     messages.BeginSession: on_begin_session,
+    messages.SlotsJoined: lambda state, message: state.join(message.slots),
     messages.Carried: on_carried,
     messages.Recovered: on_recovered,
     messages.Earlier: rebuilding.on_earlier,

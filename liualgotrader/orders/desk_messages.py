@@ -63,6 +63,17 @@ class Begin(msgspec.Struct, frozen=True, tag_field="kind", tag="begin"):
     generation: int
 
 
+class SlotsJoined(msgspec.Struct, frozen=True, tag_field="kind", tag="slots_joined"):
+    """Slots joined the batch while the desk trades; those that it has stay as they are."""
+
+    slots: tuple[SlotPlan, ...]
+
+    @property
+    def text(self) -> str:
+        """What the journal's reader says of it."""
+        return ", ".join(dict.fromkeys(slot.strategy for slot in self.slots))
+
+
 class BeginSession(msgspec.Struct, frozen=True, tag_field="kind", tag="begin_session"):
     """The next trading day of the same batch begins: what the day before stopped is allowed again.
 
@@ -292,7 +303,7 @@ FromRecord = Recovered | Carried | Earlier | Restated | Missing | TradedBefore
 FromStrategies = OrderIntent | CancelIntent | ReplaceIntent | Protect | Declare
 FromBroker = BrokerUpdate | BrokerAccount | Answer | OrderFound | Reconnected | BrokerSnapshot | Prices
 FromOperator = Resolve | Condition | KillSwitch | Resume | Flatten | StopSlotTrading | Leave
-Input = Begin | BeginSession | FromRecord | FromStrategies | FromBroker | FromOperator | Tick
+Input = Begin | BeginSession | SlotsJoined | FromRecord | FromStrategies | FromBroker | FromOperator | Tick
 
 
 class JournalRecord(msgspec.Struct, frozen=True, array_like=True):

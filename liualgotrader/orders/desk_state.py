@@ -7,9 +7,11 @@ makes change together.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from liualgotrader.common.clock import HOUR, MINUTE, NEVER, SECOND
 from liualgotrader.common.money import ZERO, plain
@@ -26,6 +28,7 @@ from liualgotrader.common.orders import (
     Side,
 )
 from liualgotrader.common.rows import ForeignRow, OrderEventRow, OrderRow, PlanRow
+from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.orders.desk_books import Day, Orders, Position, Positions
 from liualgotrader.orders.desk_messages import Announce, Begin, DeskTerms, LookUp, Reconcile, Send, Write
 from liualgotrader.orders.desk_parts import Alarms, BrokerView, Closings, DeskSlot, Due, Outputs, Quarantine, Slots
@@ -69,7 +72,17 @@ class DeskState:
         """Go on under these terms and this lease."""
         self.terms, self.generation = begin.terms, begin.generation
         self.batch = batch_part(begin.terms.batch_id)  # in the ids of its orders
-        for plan in begin.terms.slots:
+        self._take_slots(begin.terms.slots)
+
+    def join(self, slots: Sequence[SlotPlan]) -> None:
+        """Go on with these slots too."""
+        known = {plan.slot for plan in self.terms.slots}
+        fresh = tuple(plan for plan in slots if plan.slot not in known)
+        self.terms = msgspec.structs.replace(self.terms, slots=(*self.terms.slots, *fresh))
+        self._take_slots(fresh)
+
+    def _take_slots(self, slots: Sequence[SlotPlan]) -> None:
+        for plan in slots:
             slot = self.slots.setdefault(plan.slot, DeskSlot(plan.slot, plan, plan.strategy, plan.day_trade))
             if slot.plan is None or slot.plan.day_trade != plan.day_trade:  # else what it declared since counts
                 slot.day_trade = plan.day_trade

@@ -265,7 +265,7 @@ class Following:
         review_due: Callable[[], None],
         gaps: Gaps,
     ) -> None:
-        self._router, self._stream, self._events, self._gaps = router, stream, events, gaps
+        self._router, self._stream, self.events, self._gaps = router, stream, events, gaps
         self._ageing, self._unpicked, self._clock = ageing, unpicked, clock
         self._review_due = review_due
         self._turn = asyncio.Lock()
@@ -349,7 +349,7 @@ class Following:
     async def _subscribe(self, symbols: Iterable[str]) -> None:
         wanted = list(symbols)
         if wanted:
-            await self._stream.subscribe(wanted, self._events)
+            await self._stream.subscribe(wanted, self.events)
 
     async def _let_go(self, symbols: Iterable[str], why: str) -> None:
         gone = [symbol for symbol in symbols if self._router.let_go(symbol, self._clock.now())]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from liualgotrader.common.clock import MILLISECOND, machine_now
+from liualgotrader.common.control import RequestAnswer, StartSlotsCommand, SupervisorCommand
 from liualgotrader.common.events import Bar, MarketEvent, Needs
 from liualgotrader.common.ports import Store
 from liualgotrader.common.tlog import say, warn
@@ -42,13 +43,13 @@ class Producer:
         plan = child.plan
         self._child, self._plan, self._dependencies = child, plan, dependencies
         tradeplan = self._tradeplan = plan.tradeplan
-        words = [
+        self._words = [
             *tradeplan.events,
             *(word for table in tradeplan.strategies.values() for word in table.get("events", ())),
         ]
         if any(slot.run_all for slot in plan.slots):
-            words.append("minute")  # their homes get samples of the ticks, of which no true minute can be built
-        self._events = event_types(dict.fromkeys(words))
+            self._words.append("minute")  # their homes get samples of the ticks, of which no true minute can be built
+        self._events = event_types(dict.fromkeys(self._words))
         self._tick_homes = [name for name, table in tradeplan.strategies.items() if table.get("events")]
         epoch = machine_now()
         self._outboxes = [EventOutbox(epoch) for _ in range(plan.consumers)]
@@ -136,6 +137,7 @@ class Producer:
             asyncio.ensure_future(child.stopping.wait()),
         ]
         child.report(self.counters)
+        child.on_command(partial(self._on_command, assignment))
         gc.collect()
         gc.freeze()
         child.ready()
@@ -234,6 +236,23 @@ class Producer:
             self._following.picked_again(picks)
             self._taken.append(reader)
             self._flush_soon()
+
+    def _on_command(self, assignment: Assignment, command: SupervisorCommand) -> None:
+        if isinstance(command, StartSlotsCommand):
+            self._run_in_background(self._join(command, assignment))
+
+    async def _join(self, command: StartSlotsCommand, assignment: Assignment) -> None:
+        """Have one more strategy get what is picked for all or for it, unless it does already, and answer."""
+        own_events = command.table.get("events", ())
+        self._words += [*own_events, *("minute" for slot in command.slots if slot.run_all)]
+        self._following.events = event_types(dict.fromkeys(self._words))
+        picks = self._router.join(command.slots, ticks_at_home=bool(own_events))
+        for symbol in dict.fromkeys(p.symbol for p in picks if self._router.needs_consumer(p.strategy)):
+            if assignment.of(symbol) is None:
+                await self._intake.store_consumer(symbol, assignment.assign(symbol))
+        await self._following.follow(picks)
+        self._flush_soon()
+        self._child.send(RequestAnswer(command.ticket, "joined"))
 
     async def _take_needs(self, readers: Sequence[Reader], assignment: Assignment) -> None:
         """Take what consumers need, without waiting for the database: positions are concerned."""

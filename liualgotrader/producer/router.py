@@ -224,7 +224,7 @@ class Router:
         self._sharded = {slot.strategy for slot in slots if not slot.has_home}
         self._tick_homes = {*tick_homes, *(slot.strategy for slot in slots if slot.own_process and not slot.run_all)}
         self._routes: dict[str, Handler] = {}
-        self._picks: dict[str, set[str]] = {}  # symbol -> strategies it was picked for, "" for all
+        self._picks: dict[str, dict[str, Pick]] = {}  # symbol -> picks by the strategy they are for, "" for all
         self._holders: dict[str, set[int]] = {}  # symbol -> consumers that have heard of it
         self._needs: list[Mapping[str, bool] | None] = [None] * len(outboxes)  # symbol -> whether every event
         self._rejected: set[tuple[int, str]] = set()  # (slot, symbol)
@@ -238,6 +238,23 @@ class Router:
     def samples_wait(self) -> bool:
         """Whether the next sample has prices for a home."""
         return any(sampler.newest for sampler in self._samplers)
+
+    def join(self, slots: Sequence[SlotPlan], *, ticks_at_home: bool) -> list[Pick]:
+        """Route for the slots of one more strategy too; return the picks to be accepted again for it, if it is new.
+
+        `ticks_at_home`: it gets every event at its home.
+        """
+        fresh = [slot for slot in slots if slot.slot not in self._slots]
+        for slot in fresh:
+            self._slots[slot.slot] = slot
+            if not slot.has_home:
+                self._sharded.add(slot.strategy)
+                continue
+            self._homes[slot.strategy] = slot.consumer
+            if ticks_at_home or not slot.run_all:
+                self._tick_homes.add(slot.strategy)
+        names = {"", *(slot.strategy for slot in fresh)}
+        return [pick for picks in self._picks.values() for name, pick in picks.items() if fresh and name in names]
 
     # --- picks ----------------------------------------------------------------------------------------
 
@@ -265,7 +282,7 @@ class Router:
 
     def accept(self, pick: Pick) -> None:
         """Route the symbol and send the pick to every consumer that it is for."""
-        self._picks.setdefault(pick.symbol, set()).add(pick.strategy)
+        self._picks.setdefault(pick.symbol, {})[pick.strategy] = pick
         owner = self._assignment.assign(pick.symbol) if self.needs_consumer(pick.strategy) else None
         if owner is not None:
             self.outboxes[owner].stand(pick)
@@ -372,7 +389,7 @@ class Router:
         """Return the consumers that get every event, and those that get bars and samples."""
         full: set[int] = set()
         sampled: set[int] = set()
-        picked = self._picks.get(symbol, set())
+        picked = self._picks.get(symbol, {}).keys()
         owner = self._assignment.of(symbol)
         if owner is not None and any(self.needs_consumer(strategy) for strategy in picked):
             full.add(owner)

@@ -17,6 +17,7 @@ from liualgotrader.common.rows import (
     OptimizerRow,
     OptimizerSession,
     TradeAnalysisRow,
+    TradePlanRow,
 )
 from liualgotrader.common.secret import without_secrets
 from liualgotrader.store.column_values import (
@@ -117,15 +118,38 @@ ASSOCIATE_PORTFOLIO = """
     SELECT $1, $2
     WHERE NOT EXISTS (SELECT FROM portfolio_batch_ids WHERE portfolio_id = $1 AND batch_id = $2)
 """
-TRADE_PLANS_IN_FORCE = """
-    SELECT count(*) FROM trade_plan
+TRADE_PLANS = """
+    SELECT p.trade_plan_id::text AS trade_plan_id, p.portfolio_id, p.strategy_name, p.parameters::text AS parameters,
+           coalesce((
+               SELECT a.details ->> 'strategy' FROM trade_plan_execution_audit a
+               WHERE a.trade_plan_id = p.trade_plan_id AND a.details ? 'batch_id'
+               ORDER BY a.execution_id DESC LIMIT 1
+           ), '') AS ran_as
+    FROM trade_plan p
     WHERE start_date <= current_date AND (expire_tstamp IS NULL OR expire_tstamp > now())
+        AND ($1::timestamptz IS NULL OR create_tstamp > $1)
+    ORDER BY p.create_tstamp, p.trade_plan_id
+"""
+LOCK_BATCH = "SELECT FROM batch WHERE batch_id = $1 FOR UPDATE"
+START_TRADE_PLAN = """
+    INSERT INTO trade_plan_execution_audit (trade_plan_id, details, started_on, ended_on)
+    SELECT $2::text::uuid, $3::text::jsonb, now(), NULL
+    WHERE NOT EXISTS (
+        SELECT FROM trade_plan_execution_audit
+        WHERE trade_plan_id = $2::text::uuid AND details ->> 'batch_id' = $1
+    )
+    RETURNING execution_id
+"""
+JOIN_BATCH = """
+    UPDATE batch SET layout = $2::text::jsonb,
+        configuration = jsonb_set(configuration, ARRAY['tradeplan', 'strategies', $3], $4::text::jsonb)
+    WHERE batch_id = $1
 """
 
 
 class AnalysisTables(Tables):
-    """`gain_loss`, `trade_analysis`, `honesty_check`, `equity`, `optimizer_session`, `optimizer_run`, `portfolio`, `accounts` and
-    `portfolio_batch_ids`."""
+    """`gain_loss`, `trade_analysis`, `honesty_check`, `equity`, `optimizer_session`, `optimizer_run`, `portfolio`, `accounts`,
+    `portfolio_batch_ids`, `trade_plan` and its audit."""
 
     async def save_analysis(self, gains: Sequence[GainLossRow], trades: Sequence[TradeAnalysisRow]) -> None:
         """Write results, in place of what an earlier analysis of the same runs wrote; both tables or none.
@@ -215,10 +239,29 @@ class AnalysisTables(Tables):
         row = await self._database.fetchrow(PORTFOLIO_ACCOUNT, portfolio_id)
         return None if row is None else (row["account_id"], float(row["balance"]))
 
-    async def trade_plans_in_force(self) -> int:
-        """Return how many rows of the original's table `trade_plan` have begun and not expired."""
-        count: int = await self._database.fetchval(TRADE_PLANS_IN_FORCE)
-        return count
+    async def trade_plans(self) -> Sequence[TradePlanRow]:
+        """Return the rows of the original's table `trade_plan` that have begun and not expired, oldest first."""
+        rows = await self._database.fetch(TRADE_PLANS, None)
+        return [row_from(TradePlanRow, row, parameters=from_json(row["parameters"]) or {}) for row in rows]
+
+    async def start_trade_plan(
+        self,
+        batch_id: str,
+        trade_plan_id: str,
+        layout: Mapping[str, Any],
+        details: Mapping[str, Any],
+        table: Mapping[str, Any],
+    ) -> None:
+        """Write that a trade plan runs in a batch, once, and what the batch is with it; all or nothing.
+
+        `details` name the `strategy` and are kept with the plan; `table` is what it is made from.
+        """
+        made_from = json_text(without_secrets(table))
+        told = json_text({**details, "batch_id": batch_id})
+        async with self._database.transaction() as connection:
+            await connection.execute(LOCK_BATCH, batch_id)
+            if await connection.fetchval(START_TRADE_PLAN, batch_id, trade_plan_id, told) is not None:
+                await connection.execute(JOIN_BATCH, batch_id, json_text(layout), details["strategy"], made_from)
 
     async def associate_portfolio(self, portfolio_id: str, batch_id: str) -> None:
         """Write that the batch trades for the portfolio, unless it is written.

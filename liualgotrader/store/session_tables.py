@@ -32,6 +32,13 @@ END_BATCH = """
     UPDATE batch SET ended_at = $2, end_reason = $3
     WHERE batch_id = $1 AND ended_at IS NULL
 """
+END_TRADE_PLANS = """
+    UPDATE trade_plan_execution_audit a SET ended_on = coalesce((
+        SELECT max(r.end_time) AT TIME ZONE 'UTC' FROM algo_run r
+        WHERE r.batch_id = $1 AND r.algo_name = a.details ->> 'strategy'
+    ), $2)
+    WHERE a.details ->> 'batch_id' = $1 AND a.ended_on IS NULL
+"""
 _BATCHES = """
     SELECT batch_id, session_date, environment, started_at, seed,
            layout::text AS layout, configuration::text AS configuration, versions::text AS versions
@@ -122,8 +129,10 @@ class SessionTables(Tables):
         await self._database.execute(INSERT_BATCH, json_text([row]))
 
     async def end_batch(self, batch_id: str, at: int, reason: str) -> None:
-        """Write the end, unless one is written."""
-        await self._database.execute(END_BATCH, batch_id, utc_aware(at), clean_text(reason))
+        """Write the end, unless one is written, and that of the trade plans which ran in it: when their last run ended."""
+        async with self._database.transaction() as connection:
+            await connection.execute(END_BATCH, batch_id, utc_aware(at), clean_text(reason))
+            await connection.execute(END_TRADE_PLANS, batch_id, utc_aware(at))
 
     async def unfinished_batches(self, environment: str) -> list[BatchRow]:
         """Return the environment's batches that have no end, the newest first."""

@@ -21,7 +21,7 @@ from liualgotrader.common.ports import KeyValues
 from liualgotrader.common.session_plan import Hours
 
 _EXIT_MARGIN_MINUTES = 15
-_FOR_THE_LAYOUT = ("filename", "own_process")  # keys of a strategy's table that its constructor never sees
+_FOR_THE_LAYOUT = ("filename", "class", "own_process")  # keys of a strategy's table that its constructor never sees
 GLOBAL_CONTEXT = "global"
 _READ_BY_US = ("portfolio_id", "events")  # keys of a strategy's table that it need not declare
 
@@ -306,7 +306,9 @@ def make_strategy(
     ref_run_id: int | None = None,
     seed: str = "",
 ) -> Strategy:
-    """Return a new instance of class `name` from the file that `details["filename"]` names, relative to `folder`.
+    """Return a new instance from the file that `details["filename"]` names, relative to `folder`.
+
+    Its class is `details["class"]`, else the one called `name`.
 
     The other entries of `details` are its keyword arguments, with `batch_id`; `ref_run_id`, `data_loader`,
     `portfolio_id` and `events` are given if it declares them. The defaults are the class's name, its class attribute
@@ -315,7 +317,7 @@ def make_strategy(
     Raises:
         ConfigError: in one sentence that names file, class and cause.
     """
-    kind = load_class(Strategy, name, details.get("filename"), folder, table=f"strategies.{name}")
+    kind = load_class(Strategy, details.get("class", name), details.get("filename"), folder, table=f"strategies.{name}")
     return strategy_of(kind, batch_id, name, details, data_loader=data_loader, ref_run_id=ref_run_id, seed=seed or name)
 
 

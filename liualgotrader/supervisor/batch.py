@@ -303,6 +303,7 @@ class Place(msgspec.Struct, frozen=True):
     consumer: int
     run_all: bool = False
     own_process: bool = False
+    trade_plan: str = ""  # the row of the database's table that it comes from
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -319,6 +320,24 @@ class Layout(msgspec.Struct, frozen=True):
     def strategies(self) -> list[str]:
         """Return the strategies' names in order."""
         return list(dict.fromkeys(p.strategy for p in self.places))
+
+    def joined_by(self, facts: StrategyFacts, trade_plan: str) -> Layout:
+        """Return the layout with the slots of one more strategy, in consumers that are there: as `lay_out` has it.
+
+        Where no consumers share the symbols, it lives in the first one.
+        """
+        alone = {place.consumer for place in self.places if place.own_process}
+        sharing = [index for index in range(self.consumers) if index not in alone]
+        load = Counter(place.consumer for place in self.places if not place.own_process)
+        homes = sharing or [0]
+        if facts.run_all:
+            homes = [min(homes, key=lambda index: (load[index], index))]
+        first = max((place.slot for place in self.places), default=0) + 1
+        fresh = (
+            Place(slot, facts.name, home, facts.run_all, not sharing, trade_plan)
+            for slot, home in enumerate(homes, start=first)
+        )
+        return Layout(self.consumers, (*self.places, *fresh))
 
 
 def lay_out(strategies: Sequence[StrategyFacts], consumers: int) -> Layout:
@@ -357,9 +376,10 @@ def stored_layout(
         ConfigError: if the tradeplan now has other strategies, unless the batch goes on `whatever_the_plan` says.
     """
     layout = msgspec.convert(values, Layout)
-    if not whatever_the_plan and set(layout.strategies()) != {s.name for s in strategies}:
+    of_the_file = dict.fromkeys(place.strategy for place in layout.places if not place.trade_plan)
+    if not whatever_the_plan and of_the_file.keys() != {s.name for s in strategies}:
         raise ConfigError(
-            f"the unfinished batch {batch_id} was made with the strategies {', '.join(layout.strategies())}: "
+            f"the unfinished batch {batch_id} was made with the strategies {', '.join(of_the_file)}: "
             "start with the same tradeplan to resume it, or with --new for a fresh batch"
         )
     return layout

@@ -127,10 +127,11 @@ class Optimizing:
             table = f"strategies.{axis.strategy}"
             if axis.strategy not in self.plan.strategies:
                 raise ConfigError(f"parameters of {axis.strategy} are varied, which is not to run: add it to --strats")
-            filename = self.plan.strategies[axis.strategy]["filename"]
-            if axis.name not in (known := takes(load_class(Strategy, axis.strategy, filename, Path(), table=table))):
+            details = self.plan.strategies[axis.strategy]
+            filename, kind = details["filename"], details.get("class", axis.strategy)
+            if axis.name not in (known := takes(load_class(Strategy, kind, filename, Path(), table=table))):
                 raise ConfigError(
-                    f"[optimizer.hyperparameters.{table}] {axis.name}: class {axis.strategy} of {Path(filename).name} takes no"
+                    f"[optimizer.hyperparameters.{table}] {axis.name}: class {kind} of {Path(filename).name} takes no"
                     f" argument `{axis.name}`{nearest(axis.name, known)}"
                 )
 
@@ -289,7 +290,7 @@ class Optimizing:
         if self.plan.scanners or request.fresh_daily or request.bars.detail or len(self.plan.strategies) != 1:
             return False
         ((name, details),) = self.plan.strategies.items()
-        kind = load_class(Strategy, name, details["filename"], Path(), table=f"strategies.{name}")
+        kind = load_class(Strategy, details.get("class", name), details["filename"], Path(), table=f"strategies.{name}")
         known = self.request.objective in OBJECTIVES and self.request.backend == "loky" and not details.get("schedule")
         if not known or not only_signals(kind):
             return False

@@ -184,7 +184,7 @@ def _strategy(name: str, details: dict[str, Any]) -> StrategyFacts:
     """Return what an instance says; where none can be made outside a session, what the class shows."""
     from liualgotrader.strategies.base import Strategy
 
-    kind = load_class(Strategy, name, details["filename"], Path(), table=f"strategies.{name}")
+    kind = load_class(Strategy, details.get("class", name), details["filename"], Path(), table=f"strategies.{name}")
 
     def defines(method: str) -> bool:
         return inspect.getattr_static(kind, method, None) is not inspect.getattr_static(Strategy, method, None)

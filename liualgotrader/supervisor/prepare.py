@@ -18,7 +18,7 @@ from liualgotrader.common.clock import SECOND, Clock, as_datetime, clock_text, m
 from liualgotrader.common.config import Secrets, Settings, enter_session_environment
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.secret import Secret, without_secrets
-from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, write_plan
+from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, SlotPlan, write_plan
 from liualgotrader.common.tlog import log_to_file, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.data.recorded_series import records_of
@@ -55,6 +55,7 @@ from liualgotrader.supervisor.request import (
     todays_hours,
 )
 from liualgotrader.supervisor.session_database import Record, enough_room, has_record, open_record
+from liualgotrader.supervisor.trade_plans import tables_of
 from liualgotrader.supervisor.view import Screen
 
 log = logging.getLogger(__name__)
@@ -84,9 +85,15 @@ class Prepared:
             self.batch.forget()
 
     def prove(self, home: Path, executions: int) -> None:
-        """Write down that this plan has traded and ended in order, if the whole batch was traded by it."""
+        """Write down that this plan has traded and ended in order, if the whole batch was traded by it, and by it alone."""
         plan, arming = self.plan, self.plan.arming
-        if plan.shadow or self.batch.configuration.get("plan") != self.plan_hash or (arming and arming.refusal):
+        shared = any(place.trade_plan for place in self.batch.layout.places)
+        if (
+            shared
+            or plan.shadow
+            or self.batch.configuration.get("plan") != self.plan_hash
+            or (arming and arming.refusal)
+        ):
             return
         try:
             keep_proof(home, self.plan_hash, plan.environment, Proof(plan.batch_id, plan.hours.day, executions))
@@ -153,11 +160,6 @@ class Preparation:
             return Ending(0, "closed")
         record = await open_record(settings, request)
         cleanup.push_async_callback(record.close)
-        if not plan.file_only and (stored := await record.store.trade_plans_in_force()):
-            self._warn(
-                f"the database holds {stored} trade plan(s), which this version does not trade: only the strategies of"
-                f" {settings.tradeplan_path.name} run (file_only = true says that this is meant)"
-            )
         finder = BatchFinder(
             record.store, settings.home_path, kept=request.kept_account(), account_is_new=request.account_is_new
         )
@@ -245,8 +247,16 @@ class Preparation:
         self._warn(*finder.notes)
         try:
             build = await asyncio.to_thread(build_label)
-            slots = await finder.slots(batch, self.tradeplan, found.strategies, self.environment, build, now)
-            plan = self._plan(batch, hours, slots, build)
+            tradeplan, folder = self.tradeplan, self.settings.tradeplan_path.absolute().parent
+            if not tradeplan.file_only:
+                stored = await tables_of(batch.layout, record.store, folder)
+                tradeplan = msgspec.structs.replace(tradeplan, strategies=tradeplan.strategies | stored)
+            slots = await finder.slots(batch, tradeplan, found.strategies, self.environment, build, now)
+            joined = {s.strategy: StrategyFacts(s.strategy, s.run_all, s.day_trade) for s in slots}
+            known = [facts.name for facts in found.strategies]
+            of_plans = tuple(facts for name, facts in joined.items() if name not in known)
+            found = msgspec.structs.replace(found, strategies=found.strategies + of_plans)
+            plan = self._plan(batch, hours, slots, build, tradeplan)
             if money is not None and arming is not None:
                 limits = money.limits(found.files, arming, batch.configuration)
                 plan = msgspec.structs.replace(plan, arming=arming, limits=limits)
@@ -325,8 +335,10 @@ class Preparation:
             configuration=configuration,
         )
 
-    def _plan(self, batch: Batch, hours: Hours, slots: Any, build: str) -> SessionPlan:
-        settings, tradeplan = self.settings, self.tradeplan
+    def _plan(
+        self, batch: Batch, hours: Hours, slots: tuple[SlotPlan, ...], build: str, tradeplan: TradePlan
+    ) -> SessionPlan:
+        settings = self.settings
         return SessionPlan(
             batch_id=batch.batch_id,
             environment=self.environment,

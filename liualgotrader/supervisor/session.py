@@ -22,7 +22,7 @@ from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners_runner.scanner_marks import ScannerMarks, StoppedScanner
 from liualgotrader.supervisor.arming import environment_of
-from liualgotrader.supervisor.batch import PendingEnd, keep_end
+from liualgotrader.supervisor.batch import Batch, PendingEnd, keep_end
 from liualgotrader.supervisor.ending import (
     DayResult,
     Ending,
@@ -38,11 +38,13 @@ from liualgotrader.supervisor.ending import (
     unserved,
 )
 from liualgotrader.supervisor.operator_socket import OperatorSocket, remove_killed
+from liualgotrader.supervisor.plan_inspection import StrategyFacts
 from liualgotrader.supervisor.prepare import Preparation, Prepared
 from liualgotrader.supervisor.request import TraderRequest
 from liualgotrader.supervisor.session_database import make_home
 from liualgotrader.supervisor.session_figures import FinalPosition, Results, SessionFigures
 from liualgotrader.supervisor.stack import PROGRAMS, Stack
+from liualgotrader.supervisor.trade_plans import TradePlans
 from liualgotrader.supervisor.view import Screen, View, equity_text, masked_account, today_text
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ _LOOK_SECONDS = 0.1
 _WATCH_SECONDS = 1.0
 _SHOW_SECONDS = 0.5
 _COUNT_SECONDS = 1.0
+_PLANS_SECONDS = 5.0  # machine time between two looks at the trade plans in the database
 _LOOKS = 3
 _DATABASE_TRIES = 5
 _ANSWERED_SECONDS = 0.1  # machine time between an answer and what follows from it
@@ -180,15 +183,20 @@ class RunningSession:
         self._account_said = False
         self._never_ran: set[int] = set()  # slots that were stopped before their consumer took part
         self._looks_left = _LOOKS  # at the record, until the gateway tells of new fills
+        self._trade_plans = TradePlans(
+            self.stack, store, prepared.finder, prepared.batch, self._tradeplan, self.notice, self._joined
+        )
 
     async def run(self) -> Ending:
         """Start the processes, trade until the session ends, stop them, and write down what it came to."""
+        await self._look_at_trade_plans()
         self.stack.start()
         rounds = (
             (_LOOK_SECONDS, self._look_at_the_time),
             (_WATCH_SECONDS, self._watch),
             (_SHOW_SECONDS, self._show),
             (_COUNT_SECONDS, self._count),
+            (_PLANS_SECONDS, self._look_at_trade_plans),
         )
         tasks: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(self._repeat(seconds, act)) for seconds, act in rounds
@@ -321,6 +329,17 @@ class RunningSession:
         with suppress(LiuError):
             if await self._prepared.record.keep_alive():
                 self.notice("WARNING", "PostgreSQL was killed and is started again")
+
+    async def _look_at_trade_plans(self) -> None:
+        if not self._tradeplan.file_only and not self._tradeplan.test_scanners:
+            with suppress(DatabaseUnavailable):
+                await self._trade_plans.look(self._market_now())
+
+    def _joined(self, facts: StrategyFacts, batch: Batch) -> None:
+        self._prepared.batch = batch
+        self._prepared.facts += (facts,)
+        if facts.name not in self._strategies:
+            self._strategies.append(facts.name)
 
     async def _show(self) -> None:
         self._screen.show(self._figures.view())

@@ -23,11 +23,12 @@ from liualgotrader.common.control import (
     RequestAnswer,
     RestartOther,
     SlotEnded,
+    StartSlotsCommand,
     StopCommand,
     StopSlotCommand,
 )
 from liualgotrader.common.errors import OutsideError
-from liualgotrader.common.session_plan import SessionPlan, write_plan
+from liualgotrader.common.session_plan import SessionPlan, SlotPlan, write_plan
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.ipc.queue_link import new_queue
 from liualgotrader.ipc.session_page import Cell, Life, SessionPage
@@ -48,6 +49,7 @@ STOP_SECONDS = 20.0  # machine time that a process may use to end in order
 GATEWAY_STOP_SECONDS = 30.0  # it may have to flatten, to wait for cancels, and to write its last rows
 _SECOND_LOOK = 0.1
 _DUMP_SECONDS = 0.3  # until a dumped stack has reached its file
+_JOIN_SECONDS = 5.0  # machine time until a process is told again of a strategy that joins
 NO_ANSWER = "no answer"
 
 PROGRAMS: Mapping[str, str] = {
@@ -92,7 +94,7 @@ class Stack:
         self._tickets = count(1)
         self._answers: dict[int, asyncio.Future[RequestAnswer]] = {}
         self._unwritten = False  # the plan's file does not say yet which slots are stopped: the disk had no room
-        self.stopping = False
+        self.stopping = self.started = False
         self.workers: dict[str, ManagedProcess] = {}
         for name in wanted:
             kind, _, index = name.partition("-")
@@ -112,13 +114,32 @@ class Stack:
             worker.keywords = {"queues": theirs} if queues else {}
         for worker in self.workers.values():
             worker.start()
+        self.started = True
 
     def send(self, name: str, message: Any) -> bool:
         """Send a message to one process; False if it is not there."""
         worker = self.workers.get(name)
         return worker is not None and worker.send(message)
 
-    async def ask(self, name: str, request: OperatorRequest, seconds: float) -> RequestAnswer | None:
+    async def join(self, slots: Sequence[SlotPlan], table: dict[str, Any]) -> None:
+        """Have a strategy join the session: in the plan, at the gateway, in its consumers, and at the producer, in this order.
+
+        Each is told until it has answered; one that starts again finds the slots in the plan's file.
+        """
+        self.plan = self.plan.joined_by(slots, table)
+        self._write_plan()
+        homes = dict.fromkeys(f"consumer-{slot.consumer}" for slot in slots)
+        for name in ("order_gateway", *homes, "producer") if self.started else ():
+            answer = None
+            while answer is None and not self.stopping:
+                try:
+                    answer = await self.ask(name, StartSlotsCommand(tuple(slots), table), _JOIN_SECONDS)
+                except OutsideError:
+                    await self._clock.sleep(_SECOND_LOOK)
+
+    async def ask(
+        self, name: str, request: OperatorRequest | StartSlotsCommand, seconds: float
+    ) -> RequestAnswer | None:
         """Send a request to a process and return its answer, None if it gives none in `seconds` of machine time.
 
         Raises:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 from typing import Any, Protocol
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -37,6 +39,7 @@ from liualgotrader.common.rows import (
     SignalRow,
     TradeAnalysisRow,
     TradedBefore,
+    TradePlanRow,
     TradeRow,
 )
 from liualgotrader.store.store_factory import open_store
@@ -141,6 +144,7 @@ class Record(Protocol):
     async def states(self) -> dict[str, str]: ...
     async def outcomes(self) -> dict[str, str]: ...
     async def add_portfolio(self, portfolio_id: str, balance: str) -> int: ...
+    async def add_trade_plan(self, strategy: str, parameters: dict[str, Any]) -> str: ...
     async def balance(self, account_id: int) -> Decimal: ...
 
 
@@ -808,6 +812,21 @@ class StoreContract:
         with pytest.raises(BadData):
             await store.save_analysis([GainLossRow("IBM", 999, Decimal(1), Decimal(1))], [])
 
+    async def test_a_trade_plan_joins_a_batch_once_with_the_layout_of_that_moment(
+        self, store: Store, record: Record
+    ) -> None:
+        plan = await record.add_trade_plan("Breakout", {"name": "Breakout", "filename": "b.py", "lookback": 20})
+        [row] = await store.trade_plans()
+        assert (row.trade_plan_id, row.strategy_name, row.ran_as) == (plan, "Breakout", "")
+        assert row.parameters == {"name": "Breakout", "filename": "b.py", "lookback": 20}
+        await store.begin_batch(batch())
+        for strategy in ("Breakout", "Another"):
+            await store.start_trade_plan(BATCH, plan, {"of": strategy}, {"strategy": strategy}, {})
+        [stored] = await store.newest_batches(2)
+        assert stored.layout == {"of": "Breakout"}
+        assert await record.count("trade_plan_execution_audit") == 1
+        assert [row.ran_as for row in await store.trade_plans()] == ["Breakout"]
+
     async def test_a_portfolio_has_an_account_and_is_associated_once(self, store: Store, record: Record) -> None:
         account_id = await record.add_portfolio("mine", "5000.25")
         assert await store.portfolio_account("mine") == (account_id, 5000.25)
@@ -848,6 +867,7 @@ class MemoryRecord:
             "gain_loss": len(self.database.gains),
             "trade_analysis": len(self.database.trips),
             "portfolio_batch_ids": len(self.database.portfolio_batches),
+            "trade_plan_execution_audit": len(self.database.plans_started),
             "account_transactions": sum(len(account.amounts) for account in self.database.accounts.values()),
         }
         return tables[table]
@@ -862,6 +882,10 @@ class MemoryRecord:
         self.database.accounts[1] = Account(Decimal(balance))
         self.database.portfolios[portfolio_id] = 1
         return 1
+
+    async def add_trade_plan(self, strategy: str, parameters: dict[str, Any]) -> str:
+        self.database.trade_plans.append(TradePlanRow(str(uuid4()), "mine", strategy, parameters))
+        return self.database.trade_plans[-1].trade_plan_id
 
     async def balance(self, account_id: int) -> Decimal:
         return self.database.accounts[account_id].balance
@@ -908,6 +932,21 @@ class PostgresRecord:
             account,
         )
         return account
+
+    async def add_trade_plan(self, strategy: str, parameters: dict[str, Any]) -> str:
+        await self.add_portfolio("mine", "1000")
+        for start, expiry in (("'2999-01-01'", "NULL"), ("'2020-01-01'", "now()")):  # not yet, not any more
+            await self._stores[0].fetch(
+                "INSERT INTO trade_plan (portfolio_id, start_date, strategy_name, expire_tstamp)"
+                f" VALUES ('mine', {start}, 'Other', {expiry}) RETURNING trade_plan_id"
+            )
+        found: str = await self._one(
+            "INSERT INTO trade_plan (portfolio_id, start_date, strategy_name, parameters)"
+            " VALUES ('mine', current_date, $1, $2::text::jsonb) RETURNING trade_plan_id::text",
+            strategy,
+            json.dumps(parameters),
+        )
+        return found
 
     async def balance(self, account_id: int) -> Decimal:
         amount: Decimal = await self._one("SELECT balance FROM accounts WHERE account_id = $1", account_id)

@@ -39,6 +39,7 @@ from liualgotrader.common.rows import (
     SignalRow,
     TradeAnalysisRow,
     TradedBefore,
+    TradePlanRow,
     TradeRow,
     why_sent,
 )
@@ -94,7 +95,8 @@ class MemoryDatabase:
     accounts: dict[int, Account] = field(default_factory=dict)
     portfolios: dict[str, int] = field(default_factory=dict)  # portfolio id -> account id
     portfolio_batches: set[tuple[str, str]] = field(default_factory=set)
-    trade_plans: int = 0  # in force
+    trade_plans: list[TradePlanRow] = field(default_factory=list)  # in force
+    plans_started: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (batch, trade plan) -> details
     keys: dict[str, str] = field(default_factory=dict)
     leases: dict[str, int] = field(default_factory=dict)
     holders: dict[str, object] = field(default_factory=dict)
@@ -491,8 +493,24 @@ class MemoryStore:
         account_id = self._data.portfolios.get(portfolio_id)
         return None if account_id is None else (account_id, float(self.database.accounts[account_id].balance))
 
-    async def trade_plans_in_force(self) -> int:
-        return self._data.trade_plans
+    async def trade_plans(self) -> Sequence[TradePlanRow]:
+        ran_as = {plan: details["strategy"] for (_, plan), details in self._data.plans_started.items()}
+        return [
+            msgspec.structs.replace(row, ran_as=ran_as.get(row.trade_plan_id, "")) for row in self._data.trade_plans
+        ]
+
+    async def start_trade_plan(
+        self,
+        batch_id: str,
+        trade_plan_id: str,
+        layout: Mapping[str, Any],
+        details: Mapping[str, Any],
+        table: Mapping[str, Any],
+    ) -> None:
+        if (batch_id, trade_plan_id) not in self._data.plans_started:
+            self._data.plans_started[batch_id, trade_plan_id] = dict(details)
+            batch = self._data.batches[batch_id]
+            self._data.batches[batch_id] = msgspec.structs.replace(batch, layout=dict(layout))
 
     async def associate_portfolio(self, portfolio_id: str, batch_id: str) -> None:
         if portfolio_id not in self._data.portfolios:

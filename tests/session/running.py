@@ -88,7 +88,7 @@ class TraderRun:
     def page(self, seconds: float = GUARD_SECONDS) -> SessionPage:
         """Return the session's page once there is one whose clock runs."""
         if self._page is None:
-            fresh = self._until(
+            fresh = self.until(
                 lambda: [p for p in self._pages() if p not in self._old_pages], "no session page", seconds
             )
             self._page = SessionPage(fresh[0][0])
@@ -110,16 +110,16 @@ class TraderRun:
             anchor = page.anchor()
             return anchor is not None and anchor.market0 >= goal
 
-        self._until(reached, f"the market did not reach {clock}", seconds)
+        self.until(reached, f"the market did not reach {clock}", seconds)
 
     def pid(self, name: str) -> int:
         """Return the process id of one of the session's processes, once it has arrived."""
         page = self.page()
-        return self._until(lambda: page.get(page.process(name), Cell.PID), f"{name} did not arrive")
+        return self.until(lambda: page.get(page.process(name), Cell.PID), f"{name} did not arrive")
 
     def living_pid(self, name: str) -> int:
         """The same, of one that is not dead."""
-        return self._until(lambda: pid if _alive(pid := self.pid(name)) else 0, f"{name} was not started again")
+        return self.until(lambda: pid if _alive(pid := self.pid(name)) else 0, f"{name} was not started again")
 
     def life(self, name: str) -> Life:
         """Return what one of the session's processes is doing, as the page shows it."""
@@ -241,7 +241,8 @@ class TraderRun:
         self._page = None
         self._old_pages = self._pages()
 
-    def _until(self, look: Callable[[], T], missing: str, seconds: float = GUARD_SECONDS) -> T:
+    def until(self, look: Callable[[], T], missing: str, seconds: float = GUARD_SECONDS) -> T:
+        """Return what `look` finds, once it finds something while the session runs; `missing` says what did not come."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = look()
@@ -271,7 +272,7 @@ class TraderRun:
     @property
     def money_journal(self) -> Path:
         """The gateway's journal of the newest batch, once there is one."""
-        found = self._until(lambda: [*self.home.glob("journal/*/money.journal")], "no money journal was made")
+        found = self.until(lambda: [*self.home.glob("journal/*/money.journal")], "no money journal was made")
         return max(found, key=lambda path: path.stat().st_mtime)
 
     @property

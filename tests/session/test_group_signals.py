@@ -70,7 +70,7 @@ def test_a_closed_terminal_ends_the_session_in_order() -> None:
 @pytest.mark.parametrize("made", ["postgres.unfinished", "postgres/postmaster.pid"])
 def test_a_terminal_closed_while_postgresql_starts_leaves_no_server_behind(made: str) -> None:
     with trader(*WINDOW) as run:
-        run.start()._until((run.home / made).exists, f"there is no {made}", 60)
+        run.start().until((run.home / made).exists, f"there is no {made}", 60)
         for _ in range(2):
             os.killpg(run.process.pid, signal.SIGHUP)
         assert run.ended() == 0, run.output

@@ -164,3 +164,12 @@ def test_an_intent_is_sent_again_until_news_answers_it(
 def test_only_the_newest_protection_of_a_position_is_kept(outbox: IntentOutbox, wire: Wire) -> None:
     outbox.add([Protect(0, "A", 0, Decimal(1)), Protect(0, "A", 1, Decimal(2))])
     assert wire.connect()[1:] == [Protect(0, "A", 1, Decimal(2))]
+
+
+def test_a_slot_that_joins_has_a_number_of_its_own_beside_those_that_were_used(tmp_path: Path) -> None:
+    numbers = OrderNumbers(tmp_path / "n", [1])
+    numbers.use(1, 7)
+    numbers.take_in([1, 600])  # beyond what was mapped
+    numbers.use(600, 2)
+    assert (numbers.highest(1), numbers.highest(600)) == (7, 2)
+    numbers.close()

@@ -650,3 +650,19 @@ def test_what_run_all_buys_on_its_own_is_followed_for_it(stage: Stage) -> None:
 
 def test_hours_of_the_test_session_are_those_of_the_exchange() -> None:
     assert (HOURS.closes_at - HOURS.opens_at) == 390 * MINUTE
+
+
+def test_a_run_all_strategy_that_joins_late_is_called_from_its_next_period_on(stage: Stage) -> None:
+    class Periodic(Strategy):
+        async def run_all(self, *_: Any, **told: Any) -> Any:
+            times.append(told["now"].strftime("%H:%M:%S"))
+            return {}
+
+    times: list[str] = []
+    stage.timer(0)
+    stage.timer(150)
+    stage.cast(Periodic, slot=3, run_all=True)
+    for second in (170, 180, 240):
+        stage.timer(second)
+    assert times == ["09:33:00", "09:34:00"]
+    assert stage.engine.slots[3].missed_ticks == 0

@@ -20,6 +20,7 @@ from liualgotrader.orders.desk_messages import (
     DeskTerms,
     Input,
     Send,
+    SlotsJoined,
     StopSlotTrading,
     Tick,
 )
@@ -88,3 +89,15 @@ def test_a_journal_from_before_the_plan_said_it_is_put_right_by_the_next_start()
     chair.hold()
     chair.tell(chair.begin(SWING))
     assert chair.sold_at_liquidation() == []
+
+
+def test_a_slot_that_joins_is_known_by_its_plan_and_one_that_is_there_stays() -> None:
+    chair = Chair(DAY)
+    chair.tell(StopSlotTrading(1, "it raised"))
+    chair.tell(SlotsJoined((DAY, SlotPlan(2, "Late", 0, 12, day_trade=False))))
+    chair.tell(SlotsJoined((SlotPlan(2, "Late", 0, 12, day_trade=False),)))
+    state = chair.desk.state
+    assert [plan.slot for plan in state.terms.slots] == [1, 2]
+    assert chair.desk.strategies == {1: "Holder", 2: "Late"}
+    assert state.slots[1].stopped == "it raised"
+    assert chair.desk.day_trade_slots() == [1]

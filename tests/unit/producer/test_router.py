@@ -305,3 +305,20 @@ def test_a_sample_keeps_the_order_of_arrival() -> None:
         sampler.take(event)
     sampler.sample()
     assert got == [ODD, quote, newer]
+
+
+def test_a_strategy_that_joins_gets_what_was_picked_for_all_or_for_it_once() -> None:
+    made = router((ROTATION,))
+    for pick in (Pick("A", 1, "s"), Pick("B", 1, "s", "Rotation"), Pick("C", 2, "s", "Late")):
+        made.accept(pick)
+    late = (SlotPlan(3, "Late", 0, 4), SlotPlan(4, "Late", 1, 5))
+    assert not made.needs_consumer("")
+    again = made.join(late, ticks_at_home=False)
+    assert again == [Pick("A", 1, "s"), Pick("C", 2, "s", "Late")]
+    assert made.needs_consumer("")  # from now on a symbol picked for all has an owner
+    for pick in again:
+        made.accept(pick)
+    made.dispatch([t("A", 3), t("B", 3), t("C", 3)])
+    ticks = [[event for event in found if isinstance(event, TradeTick)] for found in got(made)]
+    assert ticks == [[t("C", 3)], [t("A", 3)]]  # C had an owner before, for a strategy that was not there yet
+    assert made.join(late, ticks_at_home=False) == []

@@ -62,3 +62,21 @@ def test_a_strategy_with_a_process_of_its_own_has_a_consumer_after_those_that_sh
 def test_if_every_strategy_has_a_process_of_its_own_there_are_no_other_consumers() -> None:
     layout = lay_out([StrategyFacts(name, False, own_process=True) for name in ("a", "b")], 4)
     assert [p.consumer for p in layout.places] == [0, 1] and layout.consumers == 2
+
+
+def test_a_strategy_that_joins_gets_new_slots_in_the_consumers_that_there_are() -> None:
+    layout = lay_out([*facts("a", "ALL"), StrategyFacts("alone", False, own_process=True)], 2)
+    with_two = layout.joined_by(StrategyFacts("late", False), "plan-1").joined_by(StrategyFacts("LATE", True), "plan-2")
+    assert with_two.places[:4] == layout.places and with_two.consumers == 3
+    assert [(p.slot, p.strategy, p.consumer, p.trade_plan) for p in with_two.places[4:]] == [
+        (5, "late", 0, "plan-1"),
+        (6, "late", 1, "plan-1"),
+        (7, "LATE", 1, "plan-2"),  # ALL lives in the first
+    ]
+    alone = lay_out([StrategyFacts("alone", False, own_process=True)], 2).joined_by(StrategyFacts("b", False), "x")
+    assert [(p.slot, p.consumer, p.own_process) for p in alone.places] == [(1, 0, True), (2, 0, True)]
+
+
+def test_what_came_from_the_database_does_not_bind_the_tradeplan_that_takes_a_batch_up() -> None:
+    layout = lay_out(facts("a"), 1).joined_by(StrategyFacts("late", False), "plan-1")
+    assert stored_layout(layout.as_dict(), facts("a"), "x") == layout
