@@ -16,7 +16,7 @@ FROM ?= 1001
 COUNT ?= 200
 CASES ?= 1000000
 
-.PHONY: demo test more fast quick unit chaos fuzz check bench ui clean
+.PHONY: demo test more docs fast quick unit chaos fuzz check bench ui clean
 
 .venv/base: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LiuAlgoTrader needs Python 3.11 or newer; set PYTHON=<path of one> and run make again.")'
@@ -30,6 +30,11 @@ CASES ?= 1000000
 	@$(call PIP,-e '.[test]')
 	@touch $@
 
+.venv/docs: .venv/tests
+	@echo "Installing what the documentation needs"
+	@$(call PIP,-e '.[docs]')
+	@touch $@
+
 ## demo: trade a whole generated session through the real processes, into PostgreSQL
 demo: .venv/base
 	$(BIN)/trader --simulate --tradeplan examples/demo/tradeplan.toml --speed max
@@ -38,9 +43,14 @@ demo: .venv/base
 test: .venv/tests check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-## more: open the reports in a real browser (Debian's chromium; skipped where there is none)
-more: .venv/tests
-	$(BIN)/python -m pytest -m browser tests
+## more: build the documentation and run its commands, open the reports in a real browser (Debian's chromium; skipped where there is none)
+more: .venv/tests docs
+	$(BIN)/python -m pytest -m "browser or docs" -n $(WORKERS) tests
+
+## docs: build the documentation into build/docs; a warning is an error
+docs: .venv/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -n docs build/docs
+	@$(BIN)/python -m tools.doc_blocks
 
 ## fast: check style, types and architecture, and run the pure unit tests with a tenth of their examples
 fast: .venv/tests

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 DESCRIPTIONS = {
     "import": """\
 Reads the bars, trades, quotes, splits and dividends of a folder into the market-data store: Lean's layout, or the CSV and
-Parquet files of design/market_data_files.md. What the folder has of a day replaces what was stored of that day.
+Parquet files of docs/market_data_files.md. What the folder has of a day replaces what was stored of that day.
 
   liu data import ~/lean/Data/equity/usa --symbols SPY,AAPL --period minute --from 2020-01-02""",
     "fetch": """\

@@ -19,7 +19,7 @@ scanners and notebooks read.
   [miners.gainloss]       gain_loss and trade_analysis of the last days, worked out again
   [miners.portfolio]      a portfolio picked by momentum, sized by risk
 
-Any other table names a class and, with `filename`, the file that holds it. design/miners.md describes their keys.
+Any other table names a class and, with `filename`, the file that holds it. docs/miners.md describes their keys.
 What a miner has written stays: run it again, and it goes on where it was cut off. A miner that fails ends the
 program, with 3; those after it are not run."""
 

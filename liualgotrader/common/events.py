@@ -59,7 +59,7 @@ class QuoteMark(IntFlag):
 class Quote(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="q"):
     """The national best bid and offer of one symbol; a side without quotes is 0.0 with size 0.
 
-    `flags` are `QuoteMark`s.
+    `flags` are of `QuoteMark`.
     """
 
     symbol: str

@@ -56,7 +56,7 @@ def read_miners(file: Path, only: Sequence[str] = ()) -> dict[str, Miner]:
     Raises:
         ConfigError: naming file and table.
     """
-    tables = read_toml(file, "miner file", "name yours with --file; design/miners.md shows one").get("miners")
+    tables = read_toml(file, "miner file", "name yours with --file; docs/miners.md shows one").get("miners")
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise ConfigError(f"{file} has no [miners.…] table")
     if unknown := [name for name in only if name not in tables]:

@@ -1,4 +1,4 @@
-"""A folder of plain CSV or Parquet files, as `design/market_data_files.md` describes it; `FIELDS` holds the columns.
+"""A folder of plain CSV or Parquet files, as `docs/market_data_files.md` describes it; `FIELDS` holds the columns.
 
 Each kind of file is read and checked whole: what cannot be is a sentence with file and line.
 """

@@ -96,7 +96,7 @@ def test_positions_of_yesterday_are_taken_up_without_a_pick_and_day_trades_close
 
 
 def test_two_days_and_a_backtest_of_them_with_fresh_daily_give_the_same_orders_and_fills() -> None:
-    """The second day is a half day. What may differ stands in design/parity.md."""
+    """The second day is a half day. What may differ stands in docs/parity.md."""
     days, window = ("2024-07-02", "2024-07-03"), ("--quantum", "5", "--symbols", "3")
     with trader("--date", days[0], "--to", days[1], *window, plan="parity.toml") as run:
         run.arguments += ["--state", str(run.home / "kept")]

@@ -1,4 +1,4 @@
-"""The strategy that README shows first, exactly as it stands there."""
+"""README's way to a first report (my_idea.html), and the strategy that the page of strategies shows, as they stand there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from liualgotrader.postgres.embedded_server import EmbeddedServer
 from tests.session.running import DATABASE, trader
 
 pytestmark = [pytest.mark.session, pytest.mark.timeout(600)]
-README = Path(__file__).parents[2] / "README.md"
+HOUSE = Path(__file__).parents[2]
+README = HOUSE / "README.md"
+STRATEGIES = HOUSE / "docs" / "strategies.md"
+QUERY = """SELECT algo_name, count(*), sum(gain_value) FROM trade_analysis JOIN algo_run USING (algo_run_id)
+WHERE batch_id = (SELECT batch_id FROM algo_run ORDER BY algo_run_id DESC LIMIT 1) GROUP BY 1"""
 PLAN = """
 events = ["minute"]
 consumers = 1
@@ -38,7 +42,7 @@ LEFT = "SELECT symbol FROM new_trades GROUP BY 1 HAVING sum(CASE WHEN operation 
 
 
 def test_the_six_lines_to_a_first_report_do_what_they_say(tmp_path: Path) -> None:
-    [block] = [text for text in re.findall(r"```\n(.*?)```", README.read_text(), re.DOTALL) if "my_idea.html" in text]
+    [block] = [text for text in re.findall(r"```sh\n(.*?)```", README.read_text(), re.DOTALL) if "my_idea.html" in text]
     lines = block.strip().splitlines()
     assert len(lines) == 6
     script = [line for line in lines if not line.startswith(("source", "${EDITOR", "python -m webbrowser"))]
@@ -56,7 +60,7 @@ def test_the_six_lines_to_a_first_report_do_what_they_say(tmp_path: Path) -> Non
 
 def test_it_trades_is_flat_at_the_end_and_breaks_no_limit(tmp_path: Path) -> None:
     [source] = [
-        block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "Crossing" in block
+        block for block in re.findall(r"```python\n(.*?)```", STRATEGIES.read_text(), re.DOTALL) if "Crossing" in block
     ]
     (tmp_path / "crossing.py").write_text(source)
     (tmp_path / "tradeplan.toml").write_text(PLAN)
@@ -65,8 +69,7 @@ def test_it_trades_is_flat_at_the_end_and_breaks_no_limit(tmp_path: Path) -> Non
         with EmbeddedServer.start(run.home) as server:
             orders = Counter(server.run_sql(ORDERS, database=DATABASE).splitlines())
             left = server.run_sql(LEFT, database=DATABASE)
-            [query] = re.findall(r"liu_simulated=> (.*?);", README.read_text(), re.DOTALL)
-            told = server.run_sql(query, database=DATABASE)
+            told = server.run_sql(QUERY, database=DATABASE)
         output = run.output
     assert orders["filled|"] > 10
     assert set(orders) <= {"filled|", "refused|liquidation"}, orders

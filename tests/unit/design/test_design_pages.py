@@ -9,17 +9,41 @@ from pathlib import Path
 
 import pytest
 
-DESIGN = Path(__file__).parents[3] / "design"
+HOUSE = Path(__file__).parents[3]
+DESIGN = HOUSE / "design"
+CODE = ("liualgotrader", "tests", "tools", "benchmarks")
 NAME = re.compile(r"`(liualgotrader(?:\.\w+)+):([\w.]+)`")
 
 
 def names() -> list[tuple[str, str, str]]:
-    return [(page.name, *found) for page in sorted(DESIGN.rglob("*.md")) for found in NAME.findall(page.read_text())]
+    pages = sorted([*DESIGN.rglob("*.md"), *(HOUSE / "docs").glob("*.md")])
+    return [(page.name, *found) for page in pages for found in NAME.findall(page.read_text())]
 
 
 @pytest.mark.parametrize(("page", "module", "path"), names(), ids=str)
 def test_every_name_on_a_design_page_is_in_the_code(page: str, module: str, path: str) -> None:
     assert reduce(getattr, path.split("."), importlib.import_module(module)) is not None
+
+
+PAGE_NAME = re.compile(r"\b((?:design|docs)/[\w/.-]+\.md)\b")
+
+
+def test_every_page_that_is_named_anywhere_exists() -> None:
+    named = {
+        (str(file.relative_to(HOUSE)), page)
+        for pattern in (
+            "*.md",
+            "*.toml",
+            "design/**/*.md",
+            "docs/*.md",
+            *(f"{d}/**/*.py" for d in CODE),
+            "examples/**/*.toml",
+        )
+        for file in HOUSE.glob(pattern)
+        for page in PAGE_NAME.findall(file.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 20
+    assert {(file, page) for file, page in named if not (HOUSE / page).exists()} == set()
 
 
 def walks() -> list[list[str]]:

@@ -17,11 +17,11 @@ from liualgotrader.tapes.plain_files import FIELDS
 from liualgotrader.tapes.tables import MOST_PRICE, MOST_SHARES
 from liualgotrader.tapes.tape_factory import require_day, tape_from
 
-PAGE = (Path(__file__).parents[3] / "design" / "market_data_files.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "market_data_files.md").read_text()
 
 
 def test_the_example_is_played_as_it_stands_on_the_page(tmp_path: Path) -> None:
-    [example] = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    example = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[0]
     subprocess.run(
         ["bash", "-euc", f"liu() {{ :; }}; trader() {{ printf '%q ' \"$@\" > said; }}\n{example}"],
         cwd=tmp_path,

@@ -12,7 +12,7 @@ import pytest
 from liualgotrader.common.config import OPTIONS
 from liualgotrader.common.tradeplan import Limits, Simulation, Timings, TradePlan
 from liualgotrader.scanners.momentum import Momentum
-from tools import design_pages
+from tools import reference_pages
 
 NOT_ON_THE_PAGE = {
     "scanners",
@@ -28,10 +28,10 @@ NOT_ON_THE_PAGE = {
 @pytest.mark.parametrize(
     ("kind", "whys"),
     [
-        (Timings, design_pages.TIMINGS),
-        (Limits, design_pages.LIMITS),
-        (Simulation, design_pages.SIMULATION),
-        (TradePlan, design_pages.PLAN),
+        (Timings, reference_pages.TIMINGS),
+        (Limits, reference_pages.LIMITS),
+        (Simulation, reference_pages.SIMULATION),
+        (TradePlan, reference_pages.PLAN),
     ],
 )
 def test_every_key_has_its_unit_and_reason(kind: Any, whys: Any) -> None:
@@ -40,30 +40,45 @@ def test_every_key_has_its_unit_and_reason(kind: Any, whys: Any) -> None:
 
 
 def test_durations_name_their_clock() -> None:
-    assert all(why.clock in ("market", "machine") for why in design_pages.TIMINGS.values() if why.unit != "sessions")
+    assert all(why.clock in ("market", "machine") for why in reference_pages.TIMINGS.values() if why.unit != "sessions")
 
 
 def test_the_page_shows_values_as_the_tradeplan_writes_them() -> None:
-    page = design_pages.defaults_page()
+    page = reference_pages.defaults_page()
     assert "| `order_dollars` | 25000 | US dollars |" in page
     assert "| `skip_existing` | false |" in page
     assert "| `events` | second, minute, trade, quote |" in page
 
 
-@pytest.mark.parametrize(
-    ("name", "made"), [("defaults.md", design_pages.defaults_page), ("tradeplan.md", design_pages.tradeplan_page)]
-)
-def test_the_pages_in_the_design_folder_are_the_generated_ones(name: str, made: Any) -> None:
-    assert (Path(__file__).parents[3] / "design" / name).read_text(encoding="utf-8") == made()
+@pytest.mark.parametrize("name", reference_pages.PAGES)
+def test_the_generated_pages_are_what_the_code_says(name: str) -> None:
+    page = (Path(__file__).parents[3] / "docs" / name).read_text(encoding="utf-8")
+    assert page == reference_pages.PAGES[name](), "write them anew: python -m tools.reference_pages"
+
+
+def test_the_page_of_commands_has_every_program_command_and_option() -> None:
+    page = reference_pages.commands_page()
+    for told in (
+        "## `backtester`",
+        "### `liu db`",
+        "#### `liu db backup`",
+        "### `liu positions`",
+        "| `account_size` |",
+    ):
+        assert told in page
+    assert (
+        "| `--speed N\\|max` | so many market seconds in a real one at most (default max; `liu simulate`: 1) |" in page
+    )
+    assert "| `-c N`, `--jobs N`, `--concurrency N` | processes (default: all cores) |" in page
 
 
 @pytest.mark.parametrize(
     ("kind", "meanings"),
     [
-        (TradePlan, design_pages.MEANINGS),
-        (Timings, design_pages.TIMING_MEANINGS),
-        (Limits, design_pages.LIMIT_MEANINGS),
-        (Simulation, design_pages.SIMULATION_MEANINGS),
+        (TradePlan, reference_pages.MEANINGS),
+        (Timings, reference_pages.TIMING_MEANINGS),
+        (Limits, reference_pages.LIMIT_MEANINGS),
+        (Simulation, reference_pages.SIMULATION_MEANINGS),
     ],
 )
 def test_every_key_of_the_tradeplan_has_its_meaning(kind: Any, meanings: Any) -> None:
@@ -72,11 +87,11 @@ def test_every_key_of_the_tradeplan_has_its_meaning(kind: Any, meanings: Any) ->
 
 def test_every_key_of_the_built_in_scanner_has_its_meaning() -> None:
     taken = set(inspect.signature(Momentum).parameters) - {"data_loader", "data_source", "trading_api", "min_gap"}
-    assert set(design_pages.MOMENTUM) == taken
+    assert set(reference_pages.MOMENTUM) == taken
 
 
 def test_every_variable_of_the_environment_is_on_the_page_and_no_secret() -> None:
-    page = design_pages.tradeplan_page()
+    page = reference_pages.tradeplan_page()
     for option in OPTIONS.values():
         assert not option.variable or f"| `{option.variable}` |" in page
     assert "***" not in page
@@ -84,5 +99,5 @@ def test_every_variable_of_the_environment_is_on_the_page_and_no_secret() -> Non
 
 def test_the_readme_names_both_pages() -> None:
     readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    assert "design/tradeplan.md" in readme
-    assert "design/defaults.md" in readme
+    assert "docs/tradeplan.md" in readme
+    assert "docs/defaults.md" in readme

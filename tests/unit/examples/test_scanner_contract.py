@@ -1,4 +1,4 @@
-"""The example of design/scanner_contract.md is the one that `liu new scanner` writes, and its table is one of a tradeplan."""
+"""The example of docs/scanner_contract.md is the one that `liu new scanner` writes, and its table is one of a tradeplan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from liualgotrader.cli.new import TEMPLATES
 from liualgotrader.common.tradeplan import load_tradeplan
 from liualgotrader.scanners.base import make_scanner
 
-PAGE = (Path(__file__).parents[3] / "design" / "scanner_contract.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "scanner_contract.md").read_text(encoding="utf-8")
 
 
 def without_docstrings(text: str) -> str:

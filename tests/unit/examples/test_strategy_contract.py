@@ -1,4 +1,4 @@
-"""The examples of design/strategy_contract.md, run by the engine, and what that page promises about them."""
+"""The examples of docs/strategy_contract.md, run by the engine, and what that page promises about them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from liualgotrader.common.orders import AccountNews, OrderState, Side
 from liualgotrader.strategies.base import Strategy, StrategyType
 from tests.fakes.strategies import ALWAYS, BATCH_ID, Play, a_bar, seconds
 
-PAGE = (Path(__file__).parents[3] / "design" / "strategy_contract.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "strategy_contract.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 S = TypeVar("S", bound=Callable[..., None])

@@ -1,4 +1,4 @@
-"""What a constructor need not say: README's way to take parameters of one's own."""
+"""What a constructor need not say: the page's way to take parameters of one's own (docs/strategies.md)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from liualgotrader.common.errors import ConfigError
 from liualgotrader.scanners.base import make_scanner
 from liualgotrader.strategies.base import StrategyType, make_strategy
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "strategies.md"
 SCHEDULE = [{"start": 15, "duration": 30}]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    [source] = [b for b in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "class Breakout" in b]
+    [source] = [b for b in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if "class Breakout" in b]
     head = "from liualgotrader.strategies.base import Strategy\nfrom liualgotrader.scanners.base import Scanner\n"
     scanner = (
         "class Few(Scanner):\n    def __init__(self, count=3, **base):\n        super().__init__(**base)\n"
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_readmes_constructor_takes_its_own_key_and_leaves_the_rest_to_the_platform(folder: Path) -> None:
+def test_the_pages_constructor_takes_its_own_key_and_leaves_the_rest_to_the_platform(folder: Path) -> None:
     table = {"filename": "mine.py", "lookback": 5, "schedule": SCHEDULE, "portfolio_id": "p", "events": ["minute"]}
     made = make_strategy("batch", "Breakout", table, folder)
     assert (made.name, made.type, made.batch_id, made.schedule) == (

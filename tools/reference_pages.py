@@ -1,16 +1,19 @@
-"""The generated design pages: `python -m tools.design_pages` writes `design/defaults.md` and `design/tradeplan.md`.
+"""The generated pages: `python -m tools.reference_pages` writes `tradeplan.md`, `defaults.md` and `commands.md` into `docs`.
 
-They list every key of a tradeplan and every environment variable with meaning, unit, clock, default and reason.
+They list every key of a tradeplan and every environment variable with meaning, unit, clock, default and reason, and every
+option of every program.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import argparse
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
+from liualgotrader.cli import backtester, liu, market_miner, optimizer, portfolios, trader_arguments
 from liualgotrader.common.config import OPTIONS, Settings
 from liualgotrader.common.secret import Secret
 from liualgotrader.common.tradeplan import Limits, Simulation, Timings, TradePlan
@@ -244,7 +247,7 @@ def defaults_page() -> str:
         [
             "# Defaults",
             "",
-            "Generated from the configuration types by `tools.design_pages.defaults_page()`; a test keeps it so.",
+            "Generated from the configuration types by `tools.reference_pages.defaults_page()`; a test keeps it so.",
             "Durations name their clock: *market* time is what exchange and strategy see, *machine* time our own.",
             "",
             *_table("The tradeplan's top level", TradePlan(), PLAN),
@@ -280,7 +283,7 @@ def tradeplan_page() -> str:
         [
             "# The tradeplan and the environment",
             "",
-            "Generated from the types by `tools.design_pages.tradeplan_page()`; a test keeps it so. Why each default is what it",
+            "Generated from the types by `tools.reference_pages.tradeplan_page()`; a test keeps it so. Why each default is what it",
             "is stands in `defaults.md`. *Market* time is what exchange and strategy see, *machine* time our own. A key that is not here is an",
             "error that names the nearest one.",
             "",
@@ -338,6 +341,74 @@ def _head(title: str, *columns: str) -> Iterable[str]:
     yield "|" + "---|" * len(columns)
 
 
+TITLES = {"options": "option", "positional arguments": "argument"}
+
+
+def commands_page() -> str:
+    """Return the page: Markdown, a section for each program and command with what its `--help` says."""
+    lines = [
+        "# Commands",
+        "",
+        "Generated from the programs by `tools.reference_pages.commands_page()`; a test keeps it so. `PROGRAM --help` prints the same,",
+        "and `--version` the version. `python -m liualgotrader` is `liu`.",
+        "",
+    ]
+    for parser in (
+        trader_arguments._parser(),
+        backtester.make_parser("backtester"),
+        optimizer._parser("optimizer"),
+        market_miner._parser("market_miner"),
+        portfolios._parser("portfolio"),
+        liu._parser(),
+    ):
+        lines += _command(parser, level=2)
+    return "\n".join(lines)
+
+
+def _command(parser: argparse.ArgumentParser, level: int, upper_epilog: str | None = None) -> Iterable[str]:
+    """Yield the section of a program or command, then those of its own commands that have something to say."""
+    words = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    yield f"{'#' * level} `{parser.prog.strip()}`"
+    yield ""
+    if parser.description:
+        yield from ("```text", parser.description.strip(), "```", "")
+    rows = [(action.dest, action.help or "") for word in words for action in word._choices_actions]
+    yield from _rows(("command", "does"), rows)
+    for group in parser._action_groups:
+        actions = [a for a in group._group_actions if a not in words and a.dest not in ("help", "version")]
+        told = [(_usage(a), parser._get_formatter()._expand_help(a) if a.help else "") for a in actions]
+        title = group.title or ""
+        yield from _rows((TITLES.get(title, title), "meaning"), told)
+    if parser.epilog and parser.epilog != upper_epilog:
+        yield from ("```text", parser.epilog.strip(), "```", "")
+    for word in words:
+        for command in word.choices.values():
+            if len(command._actions) > 1 or command.description:
+                yield from _command(command, level + 1, parser.epilog)
+
+
+def _usage(action: argparse.Action) -> str:
+    words = "|".join(map(str, action.choices)) if action.choices and action.metavar is None else action.metavar
+    value = "" if action.nargs == 0 else str(words or (action.dest.upper() if action.option_strings else action.dest))
+    value = f"[{value}]" if action.nargs == "?" else f"[{value} …]" if action.nargs == "*" else value
+    return ", ".join(f"`{' '.join((name, value)).strip()}`" for name in action.option_strings or [""])
+
+
+def _rows(header: tuple[str, str], rows: list[tuple[str, str]]) -> Iterable[str]:
+    if rows:
+        yield from (f"| {header[0]} | {header[1]} |", "|---|---|")
+        for first, second in rows:
+            name = first if first.startswith("`") else f"`{first}`"
+            yield "| {} | {} |".format(*(" ".join(text.split()).replace("|", "\\|") for text in (name, second)))
+        yield ""
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "tradeplan.md": tradeplan_page,
+    "defaults.md": defaults_page,
+    "commands.md": commands_page,
+}
+
 if __name__ == "__main__":
-    for name, page in (("defaults.md", defaults_page()), ("tradeplan.md", tradeplan_page())):
-        (Path(__file__).parents[1] / "design" / name).write_text(page, encoding="utf-8")
+    for name, page in PAGES.items():
+        (Path(__file__).parents[1] / "docs" / name).write_text(page(), encoding="utf-8")
