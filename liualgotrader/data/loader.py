@@ -32,7 +32,9 @@ _BARS_A_DAY = {TimeScale.minute: 390, TimeScale.day: 1}
 _CALENDAR_DAYS_A_SESSION = 365 / 252
 _FIRST_DAY = date(1998, 1, 1)
 _A_YEAR = 366
+_LONGEST_DAY = 25 * HOUR  # summer time ends
 _LOOK_BACK_DAYS = 7  # holds a session whatever the holidays
+_LOOKED_BACK = _LOOK_BACK_DAYS * DAY + _LONGEST_DAY
 
 
 class RunClock(WallClock):
@@ -114,6 +116,8 @@ class DataLoader:
         self._filling = None if store is None else VendorToStore(store, data_api, source)
 
     def __getitem__(self, symbol: str) -> SymbolData:
+        if (found := self.data.get(symbol)) is not None:
+            return found
         key = symbol.upper()
         if key not in self.data:
             self.data[key] = SymbolData(key, self.scale, self._bars, self._clock, self._live)
@@ -203,6 +207,8 @@ class SymbolData:
         self._frame = frame_of(BarColumns.of(symbol, ()))
         self._covered: tuple[int, int] | None = None
         self._is_whole = False  # there is nothing before what is covered
+        self._period = MINUTES[scale] * MINUTE
+        self._read: _Rows | None = None
 
     # --- what users call ---------------------------------------------------------------------------
 
@@ -219,68 +225,97 @@ class SymbolData:
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str) and key in COLUMNS:
             return getattr(self, key)
-        if isinstance(key, slice):
-            return self._slice(key)
-        if isinstance(key, int):
-            self._ensure_count(-key if key < 0 else 1)
-            frame = self._joined()
-            if not -len(frame) <= key < len(frame):
-                raise IndexError(f"{self.symbol} has {len(frame)} bars, asked for number {key}")
-            return frame.iloc[key]
-        at = self._asked_for(key)
-        frame = self._until(at)
-        if frame.empty:
-            raise ValueError(f"{self.symbol} has no bar at or before {key}")
-        return frame.iloc[-1]
+        rows, place = self.locate(key)
+        return rows.frame.iloc[place]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         if name in COLUMNS:
-            return Column(self, name)
+            self.__dict__[name] = column = Column(self, name)  # found there from now on
+            return column
         return getattr(self._joined(), name)
 
     def __len__(self) -> int:
         return len(self._joined())
 
+    def rows(self) -> _Rows:
+        """Return the loaded bars in the form that they are read in."""
+        frame, read = self._frame if self._live_frame is None else self._joined(), self._read
+        if read is None or read.frame is not frame or read.index is not frame.index:
+            read = self._read = _Rows(frame)
+        return read
+
     # --- index rules -------------------------------------------------------------------------------
 
-    def _slice(self, key: slice) -> pd.DataFrame:
+    def locate(self, key: Any) -> tuple[_Rows, int | slice]:
+        """Return the loaded bars, and which of them a key means, after having loaded what it takes.
+
+        Raises:
+            IndexError: there is no bar of that number.
+            ValueError: there is none at or before that time, or the vendor did not answer.
+        """
+        if isinstance(key, slice):
+            span = self._span(key)
+            return self.rows(), span
+        if isinstance(key, int):
+            if (rows := self._at_hand()) is None or not -rows.count <= key < rows.count:
+                self._ensure_count(-key if key < 0 else 1)
+                rows = self.rows()
+            if not -rows.count <= key < rows.count:
+                raise IndexError(f"{self.symbol} has {rows.count} bars, asked for number {key}")
+            return rows, key
+        if not (end := self._until(self._asked_for(key))):
+            raise ValueError(f"{self.symbol} has no bar at or before {key}")
+        return self.rows(), end - 1
+
+    def _at_hand(self) -> _Rows | None:
+        """Return the loaded bars if they are all that there are by now; None: find out."""
+        read, covered, frame = self._read, self._covered, self._frame
+        if read is None or covered is None or self._live_frame is not None:
+            return None
+        now = self._clock.now()
+        is_whole = covered[0] <= now - _LOOKED_BACK and now < covered[1] + self._period
+        return read if is_whole and read.frame is frame and read.index is frame.index else None
+
+    def _span(self, key: slice) -> slice:
         start, stop = key.start, key.stop
+        if stop is None and isinstance(start, int) and (at_hand := self._at_hand()) and -start <= at_hand.count:
+            return slice(start, None)
         if isinstance(stop, int) and stop >= 0:
             self._ensure_count(1)
-            return self._joined().iloc[start : stop + 1]  # both ends belong to a slice
-        if stop is None or isinstance(stop, int):
+            end = min(stop + 1, len(self))  # both ends belong to a slice
+            if start is None or isinstance(start, int):
+                return slice(start, end)
+        elif stop is None or isinstance(stop, int):
             behind = 0 if stop is None else -stop - 1
             self._ensure_count((-start if isinstance(start, int) and start < 0 else 1) + behind)
-            frame = self._joined()
-            frame = frame.iloc[: len(frame) - behind] if behind else frame
+            end = max(0, len(self) - behind)
         else:
-            frame = self._until(self._asked_for(stop, as_end=True))
+            end = self._until(self._asked_for(stop, as_end=True))
         if start is None:
-            return frame
+            return slice(0, end)
         if isinstance(start, int):
-            if start < 0 and 0 < len(frame) < -start:  # fetch further back, ending where the frame ends
-                end = frame.index[-1]
-                self._reach_back(-start, lambda: int((self._joined().index <= end).sum()), instant(end.to_pydatetime()))
-                joined = self._joined()
-                frame = joined[joined.index <= end]
-            return frame.iloc[start:]
-        at = self._asked_for(start)
-        self._ensure(at, self._clock.now() if frame.empty else instant(frame.index[-1].to_pydatetime()))
-        joined = self._joined()
-        if frame.empty:
-            return joined[:0]
-        rows: pd.DataFrame = joined[(joined.index >= as_datetime(at)) & (joined.index <= frame.index[-1])]
-        return rows
+            if start < 0 and 0 < end < -start:  # fetch further back, ending where the bars end
+                last = int(self.rows().at[end - 1])
+                self._reach_back(-start, lambda: self.rows().count_until(last), last)
+                end = self.rows().count_until(last)
+            return slice(max(0, end + start) if start < 0 else start, end)
+        at, before = self._asked_for(start), self.rows()
+        if not end:
+            self._ensure(at, self._clock.now())
+            return slice(0, 0)
+        last = int(before.at[end - 1])
+        self._ensure(at, last)
+        rows = self.rows()
+        return slice(rows.count_until(at - 1), end if rows is before else rows.count_until(last))
 
-    def _until(self, at: int) -> pd.DataFrame:
-        """Return the bars at or before `at`, at least one if the vendor has any shortly before it."""
+    def _until(self, at: int) -> int:
+        """Return how many bars are at or before `at`: at least one if the vendor has any shortly before it."""
         live = self._live_rows()
         if live is None or instant(live.index[0].to_pydatetime()) > at:
-            self._ensure(at - _LOOK_BACK_DAYS * 24 * HOUR, at)
-        frame = self._joined()
-        return frame[frame.index <= as_datetime(at)]
+            self._ensure(at - _LOOK_BACK_DAYS * DAY, at)
+        return self.rows().count_until(at)
 
     def _asked_for(self, key: Any, *, as_end: bool = False) -> int:
         at = self._moment(key)
@@ -292,6 +327,8 @@ class SymbolData:
         if isinstance(key, str):
             key = datetime.fromisoformat(key)
         if isinstance(key, datetime):
+            if key.tzinfo is not None and (nanoseconds := getattr(key, "value", None)) is not None:
+                return int(nanoseconds)  # pandas' own
             to_python = getattr(key, "to_pydatetime", None)
             moment: datetime = to_python() if to_python else key
             return instant(moment if moment.tzinfo else moment.replace(tzinfo=NEW_YORK))
@@ -310,7 +347,9 @@ class SymbolData:
         if live is not None and len(live) >= count:
             return
         now = self._clock.now()
-        self._ensure(now - _LOOK_BACK_DAYS * 24 * HOUR, now)
+        self._ensure(now - _LOOK_BACK_DAYS * DAY, now)
+        if live is None and len(self._frame) >= count > 0:
+            return
         self._reach_back(count, lambda: len(self._joined()), now)
         if self._joined().empty:
             raise ValueError(f"no {self.scale.name} bars of {self.symbol}; is the symbol right?")
@@ -332,6 +371,10 @@ class SymbolData:
 
     def _ensure(self, start: int, stop: int) -> None:
         """Have all bars from the day of `start` up to `stop`; nothing that was fetched is fetched again."""
+        if self._live_frame is None and self._covered is not None:
+            low, high = self._covered
+            if low <= start - _LONGEST_DAY and stop < high + self._period:
+                return
         first = midnight(max(as_datetime(start).date(), _FIRST_DAY))
         stop = min(stop, self._clock.now())
         live = self._live_rows()
@@ -346,7 +389,7 @@ class SymbolData:
             return
         if first < self._covered[0]:
             self._fetch(first, self._covered[0])
-        if stop >= self._covered[1] + MINUTES[self.scale] * MINUTE:
+        if stop >= self._covered[1] + self._period:
             self._fetch(midnight(as_datetime(self._covered[1]).date()), stop)
 
     def _fetch(self, start: int, stop: int) -> None:
@@ -366,17 +409,44 @@ class SymbolData:
 
     def _joined(self) -> pd.DataFrame:
         """The loaded bars, with the consumer's own newest ones on top where it has the symbol."""
-        import pandas as pd
-
         live = self._live_rows()
         if live is None:
             return self._frame
+        import pandas as pd
+
         older = self._frame[self._frame.index < live.index[0]]
         return pd.concat([older, live]) if len(older) else live
 
     def _live_rows(self) -> pd.DataFrame | None:
         live = self._live_frame(self.symbol) if self._live_frame else None
         return None if live is None or live.empty else live
+
+
+class _Rows:
+    """A frame of bars with what reading it takes at hand."""
+
+    __slots__ = ("_columns", "at", "count", "frame", "index")
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame, self.index = frame, frame.index
+        self.at: np.ndarray[Any, np.dtype[np.int64]] = frame.index.as_unit("ns").asi8  # type: ignore[attr-defined]
+        self.count = len(self.at)
+        self._columns: dict[str, tuple[Any, Callable[[slice], pd.Series[float]]]] = {}
+
+    def count_until(self, at: int) -> int:
+        """Return how many bars there are at or before `at`."""
+        return int(self.at.searchsorted(at, "right"))
+
+    def column(self, name: str) -> tuple[Any, Callable[[slice], pd.Series[float]]]:
+        """Return a column's values, those of the frame itself, and what makes a series of a span of them."""
+        if (found := self._columns.get(name)) is None:
+            import pandas as pd
+
+            values = self.frame[name].to_numpy()
+            series: Any = pd.Series(values, index=self.index, name=name, copy=False)
+            # What `.iloc` calls for a slice, without its checks: the span is one of places.
+            found = self._columns[name] = values, getattr(series, "_slice", series.iloc.__getitem__)
+        return found
 
 
 class Column:
@@ -386,7 +456,16 @@ class Column:
         self._symbol, self._name = symbol, name
 
     def __getitem__(self, key: Any) -> Any:
-        return self._symbol[key][self._name]
+        rows, place = self._symbol.locate(key)
+        values, span = rows.column(self._name)
+        return span(place) if isinstance(place, slice) else values[place]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        values = self._symbol.rows().column(self._name)[0]
+        return np.array(values, dtype=dtype, copy=copy)
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self())
 
     def __call__(self) -> pd.Series[float]:
         series: pd.Series[float] = self._symbol.symbol_data[self._name]

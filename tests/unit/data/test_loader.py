@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from liualgotrader.common.calendar import sessions
@@ -199,6 +201,35 @@ def test_columns_are_pandas_series_when_called(vendor: CountedDays) -> None:
     symbol[-20:]
     assert symbol.close.rolling(5).mean().iloc[-1] == symbol.close().iloc[-5:].mean()
     assert len(symbol.between_time("9:30", "16:00")) == len(symbol)
+
+
+def test_a_column_is_an_array_and_is_gone_through_like_its_series(vendor: CountedDays) -> None:
+    symbol = loader(vendor)["AAPL"]
+    closes = symbol.close[-20:].to_numpy()
+    assert np.array_equal(np.array(symbol.close)[-20:], closes)
+    assert np.asarray(symbol.close, dtype=np.float32).dtype == np.float32
+    assert list(symbol.close)[-20:] == closes.tolist()
+    np.array(symbol.close)[-1] = 0.0  # a copy
+    assert symbol.close[-1] == closes[-1]
+
+
+@pytest.mark.parametrize("key", [-1, slice(-3, None), "2022-01-07 15:59:00", slice("2022-01-07 15:58", None)], ids=str)
+def test_what_is_put_into_the_frame_is_read_by_every_form(vendor: CountedDays, key: Any) -> None:
+    symbol = loader(vendor)["AAPL"]
+    assert np.all(symbol.close[key] != 7.0)
+    symbol.symbol_data.iloc[-3:, 3] = 7.0
+    assert np.all(symbol.close[key] == 7.0)
+    assert np.all(symbol[key]["close"] == 7.0)
+    symbol.symbol_data.loc[ny("2022-01-07 16:00")] = [8.0] * 8
+    assert symbol.close[-1] == symbol[-1]["close"] == symbol.close["2022-01-07 16:00"] == 8.0
+
+
+@pytest.mark.skipif(pd.__version__ < "3", reason="pandas 2 shares memory between a series and its slices")
+def test_what_is_changed_in_an_answer_stays_there(vendor: CountedDays) -> None:
+    symbol = loader(vendor)["AAPL"]
+    answer, before = symbol.close[-3:], symbol.close[-1]
+    answer.iloc[-1] = 0.0
+    assert symbol.close[-1] == symbol[-1]["close"] == before
 
 
 def test_the_consumers_own_bars_stand_on_top(vendor: CountedDays) -> None:
