@@ -75,6 +75,7 @@ async def test_the_same_id_twice_is_refused_not_executed_twice(broker: AlpacaBro
     assert len(await broker.orders(since=0)) == 1
 
 
+@pytest.mark.parity(37)
 async def test_executions_and_positions_add_up_to_the_cent(broker: AlpacaBroker, market: MarketThread) -> None:
     await broker.submit(intent(1))
     await broker.submit(intent(2, symbol="XYZ", side=Side.SELL, quantity=D(3)))
@@ -172,6 +173,7 @@ async def test_open_orders_include_the_exits_of_a_bracket_whose_entry_is_filled(
     assert [o.broker_order_id for o in same] == [parent.broker_order_id, second.broker_order_id]
 
 
+@pytest.mark.parity(37)
 async def test_the_order_stream_says_when_it_listens_and_then_everything_in_order(
     broker: AlpacaBroker, market: MarketThread
 ) -> None:
@@ -289,6 +291,7 @@ async def test_minutes_of_today_end_with_the_last_closed_one(data: AlpacaData, m
     assert {(bar.close, bar.volume, bar.count) for bar in bars["ABC"]} == {(100.0, 12_000.0, 60)}
 
 
+@pytest.mark.parity(37)
 async def test_yesterdays_minutes_are_those_of_the_tape(data: AlpacaData) -> None:
     day = 86_400_000_000_000
     bars = (await data.bars(["ABC"], at("09:30") - day, at("16:00") - day, minutes=1))["ABC"]

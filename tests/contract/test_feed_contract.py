@@ -233,6 +233,7 @@ async def test_there_is_one_stream_a_process_to_be_asked_for() -> None:
         assert StreamingAPI.get_instance() is owner.stream
 
 
+@pytest.mark.parity(37)
 async def test_the_vendors_own_client_and_ours_see_the_same_in_the_same_frames() -> None:
     """alpaca-py's StockDataStream, unmodified, beside AlpacaFeed on one server."""
     from alpaca.data.live import StockDataStream

@@ -252,6 +252,7 @@ class StoreContract:
         assert [row.batch_id for row in await store.equity(["other", BATCH])] == [BATCH, BATCH, "other"]
         assert await store.equity([]) == []
 
+    @pytest.mark.parity(20)
     async def test_the_runs_of_a_batch_are_read_back_by_slot(self, store: Store) -> None:
         second = await store.begin_algo_run(run(2, strategy="Fade"))
         first = await store.begin_algo_run(run(1))
@@ -410,6 +411,7 @@ class StoreContract:
         await store.apply(BATCH, rows)
         assert await record.balance(account_id) == Decimal("0.28")
 
+    @pytest.mark.parity(35)
     async def test_executions_come_back_by_time_as_they_were_written(self, store: Store, run_id: int) -> None:
         late = trade(1, run_id, at=OPEN + 7_654_321_000)
         early = trade(2, run_id, operation="sell", quantity="0.123456789", fee="0.01", at=OPEN + 1_000)
@@ -827,6 +829,7 @@ class StoreContract:
         assert await record.count("trade_plan_execution_audit") == 1
         assert [row.ran_as for row in await store.trade_plans()] == ["Breakout"]
 
+    @pytest.mark.parity(62)
     async def test_a_portfolio_has_an_account_and_is_associated_once(self, store: Store, record: Record) -> None:
         account_id = await record.add_portfolio("mine", "5000.25")
         assert await store.portfolio_account("mine") == (account_id, 5000.25)

@@ -114,6 +114,7 @@ class TradingContract:
 
     # --- market orders, the account
 
+    @pytest.mark.parity(36)
     def test_a_market_order_waits_for_its_latency_and_fills_at_the_far_side(self, broker: TradingPort) -> None:
         order = broker.submit(market("buy", "100", client_order_id="one"))
         assert (order.status, order.filled_quantity) == ("pending_new", 0)
@@ -303,6 +304,7 @@ class TradingContract:
 
     # --- looking things up
 
+    @pytest.mark.parity(36)
     def test_an_order_is_found_by_both_of_its_ids(self, broker: TradingPort) -> None:
         order = broker.submit(limit("buy", "1", "90", client_order_id="mine"))
         assert broker.order_by_client_id("mine").id == order.id

@@ -144,12 +144,14 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.parity(3, 11)
 def test_a_session_ends_at_its_time_with_status_0_and_the_day_analysed(
     trader: Callable[..., subprocess.Popen[str]], home: tuple[Path, EmbeddedServer]
 ) -> None:
     code, out, err = finish(trader(behaviour={"order_gateway": "trade"}, ends=True))
     assert (code, err) == (0, ""), out
     batch = batch_in(out)
+    assert [line.split()[1].strip(",") for line in out.splitlines() if line.startswith("batch ")] == [batch, batch]
     runs = f"SELECT algo_run_id FROM algo_run WHERE batch_id = '{batch}'"
     assert (
         rows(home, f"SELECT algo_env, end_reason, end_time IS NOT NULL FROM algo_run WHERE batch_id = '{batch}'")

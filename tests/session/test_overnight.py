@@ -58,6 +58,7 @@ def first_calls(run: TraderRun) -> dict[tuple[str, str], list[str]]:
     return found
 
 
+@pytest.mark.parity(7)
 def test_positions_of_yesterday_are_taken_up_without_a_pick_and_day_trades_closed() -> None:
     with trader() as run:
         start_kept(run, "overnight_buy.toml", "2024-06-03", until="16:00")

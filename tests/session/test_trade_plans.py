@@ -129,6 +129,7 @@ def test_a_plan_in_the_database_trades_for_its_portfolio_from_the_start_and_one_
     assert len(record.rows("portfolio_batch_ids")) == 2
 
 
+@pytest.mark.parity(63)
 def test_a_plan_written_while_a_session_runs_starts_once_though_all_is_killed_and_stops_when_it_expires() -> None:
     with trader("--from", "09:30", "--to", "16:00", "--symbols", "8", "--speed", "30") as run:
         prepared(run)

@@ -42,6 +42,7 @@ def make_portfolio(home: Path, name: str, dollars: int) -> None:
         server.release()
 
 
+@pytest.mark.parity(5, 7, 9)
 def test_every_key_has_its_effect() -> None:
     with trader("--from", "09:30", "--to", "09:42", plan="keys.toml") as run:
         make_portfolio(run.home, "savings", 1000)
@@ -95,6 +96,7 @@ def test_every_key_has_its_effect() -> None:
     assert min(affordable) < 1000
 
 
+@pytest.mark.parity(6)
 def test_with_test_scanners_only_scanners_run_and_their_picks_are_shown() -> None:
     with trader("--from", "09:30", "--to", "09:35", "--symbols", "4", plan="scanners_only.toml") as run:
         assert run.start().ended() == 0, run.output

@@ -20,6 +20,7 @@ WINDOW = ("--from", "09:30", "--to", "09:50")
 REFUSE = Path(__file__).parent / "refuse"
 
 
+@pytest.mark.parity(10)
 def test_a_day_is_flat_and_booked_without_reaching_beyond_this_machine() -> None:
     with trader(*WINDOW, "--seed", "3") as run:
         refused = run.home / "refused.txt"

@@ -89,6 +89,7 @@ def test_wheel_and_source_archive_hold_the_licence_and_say_what_they_are(outside
         assert [name for name in packed.getnames() if name.count("/") == 1 and name.endswith("/LICENSE")]
 
 
+@pytest.mark.parity(1)
 def test_the_wheel_trades_a_simulated_window_outside_the_clone(outside: Path) -> None:
     for name in ("quick.toml", "flipper.py"):
         shutil.copy(ROOT / "tests" / "session" / "plans" / name, outside / name)

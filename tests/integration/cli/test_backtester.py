@@ -39,6 +39,7 @@ def tradeplan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.parity(53)
 @pytest.mark.parametrize("scale", ["minute", "tick"])
 def test_every_figure_of_the_summary_is_that_of_the_rows(
     scale: str, dsn: str, tradeplan: Path, capsys: pytest.CaptureFixture[str]

@@ -128,6 +128,7 @@ def bought(dsn: str) -> dict[str, tuple[int, int]]:
     return {row["symbol"]: (int(row["shares"]), row["at"].hour * 60 + row["at"].minute - 13 * 60 - 30) for row in rows}
 
 
+@pytest.mark.parity(52)
 def test_a_simulated_session_is_played_again_from_its_picks_on(dsn: str, program: Program) -> None:
     told = program(SIMULATED[:8])
     # Its window has an hour. The first is bought once the schedule lets it, the others on the first bar since their pick.
@@ -140,22 +141,26 @@ def test_a_simulated_session_is_played_again_from_its_picks_on(dsn: str, program
     assert json.loads(batch["told"])["backtest"]["repeats"]["batch_id"] == SIMULATED
 
 
+@pytest.mark.parity(52)
 def test_strict_plays_only_what_was_traded_then(dsn: str, program: Program) -> None:
     program(SIMULATED, "--strict")
     assert set(bought(dsn)) == {SECOND}
 
 
+@pytest.mark.parity(52)
 def test_symbols_that_are_named_take_the_place_of_the_picks(dsn: str, program: Program) -> None:
     name = tickers(8)[5]
     program(SIMULATED, "--symbol", name.lower())
     assert bought(dsn) == {name: (2, 21)}
 
 
+@pytest.mark.parity(52)
 def test_windows_last_as_long_as_is_said(dsn: str, program: Program) -> None:
     program(SIMULATED, "--duration", "10")
     assert set(bought(dsn)) == {FIRST}
 
 
+@pytest.mark.parity(52)
 def test_run_is_told_to_debug_the_symbols_that_are_named(dsn: str, program: Program) -> None:
     program(SIMULATED, "--debug", FIRST)
     assert {symbol: shares for symbol, (shares, _) in bought(dsn).items()} == {FIRST: 1, SECOND: 2, THIRD: 2}
@@ -183,6 +188,7 @@ def test_a_backtest_is_played_again_as_it_was(
     assert one == other != []
 
 
+@pytest.mark.parity(51)
 def test_batches_are_listed_the_newest_first(dsn: str, program: Program, capsys: pytest.CaptureFixture[str]) -> None:
     program(SIMULATED)
     assert backtester.run(["batch", "-b", "--dsn", dsn]) == 0

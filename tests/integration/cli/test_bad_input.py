@@ -58,6 +58,7 @@ def must_say(result: subprocess.CompletedProcess[str], code: int, sentence: str)
     assert "hush" not in result.stderr + result.stdout
 
 
+@pytest.mark.parity(2)
 @pytest.mark.parametrize(
     ("arguments", "environment", "code", "sentence"),
     [
@@ -269,11 +270,13 @@ def test_a_port_in_use_is_said(program: Callable[..., subprocess.CompletedProces
         must_say(program("trader", "--simulate", "--port", port), 3, f"port {port} cannot be used.*--port")
 
 
+@pytest.mark.parity(78)
 def test_a_traceback_is_shown_only_when_asked_for(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     for said in ("1", "True"):
         assert "Traceback" in program("trader", environment={"LIU_DEBUG_ENABLED": said}).stderr
 
 
+@pytest.mark.parity(1)
 @pytest.mark.parametrize("name", ["trader", "backtester", "market_miner", "optimizer", "portfolio", "liu"])
 def test_every_program_has_help_and_a_version(
     program: Callable[..., subprocess.CompletedProcess[str]], name: Any

@@ -77,6 +77,7 @@ def ranking(document: dict[str, Any]) -> list[Any]:
     return [(row["number"], row["point"], row["objective"], row["figures"]) for row in document["rows"]]
 
 
+@pytest.mark.parity(56, 58)
 def test_three_by_four_values_become_twelve_rows_and_the_best_a_batch_and_are_mixed_with_no_others(
     search: Search, dsn: str
 ) -> None:

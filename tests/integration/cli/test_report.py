@@ -95,6 +95,7 @@ def test_a_report_of_the_record_has_the_figures_of_the_backtests_own(dsn: str, r
     assert document(again)["figures"] == document(report)["figures"]
 
 
+@pytest.mark.parity(75)
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 def test_a_report_opens_offline_without_an_error_or_a_request(report: Path) -> None:

@@ -387,6 +387,7 @@ def test_an_unanswered_order_is_sent_again_with_its_id_to_a_new_gateway(begin: C
         session.take(OrderIntent, 0.3)
 
 
+@pytest.mark.parity(28)
 def test_a_strategy_that_waits_is_answered_and_may_use_the_key_store(begin: Callable[..., Session], dsn: str) -> None:
     session = begin("Patient")
     session.catch_up()
@@ -490,6 +491,7 @@ def test_a_reject_is_stored(begin: Callable[..., Session], dsn: str) -> None:
     assert [tuple(r) for r in stored(dsn, lambda store: store.rejects(BATCH))] == [("Buyer", "NOT")]
 
 
+@pytest.mark.parity(32)
 def test_stale_market_data_calls_nobody_and_says_so_once(begin: Callable[..., Session]) -> None:
     session = begin("Buyer")
     session.catch_up()

@@ -39,6 +39,7 @@ def mine(file: Path, dsn: str, *more: str) -> int:
     return market_miner.run(["--file", str(file), "--dsn", dsn, *more])
 
 
+@pytest.mark.parity(66)
 def test_daily_bars_are_those_of_the_market_and_a_second_run_adds_nothing(
     miners: Path, dsn: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,6 +67,7 @@ def test_daily_bars_are_those_of_the_market_and_a_second_run_adds_nothing(
     assert rows_of(dsn, "SELECT * FROM stock_ohlc ORDER BY symbol, symbol_date") == rows
 
 
+@pytest.mark.parity(66)
 def test_companies_come_from_polygons_own_client_and_those_known_are_asked_for_no_more(
     miners: Path, dsn: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +125,7 @@ class {name}(Miner):
 """
 
 
+@pytest.mark.parity(64)
 def test_own_miners_run_in_the_order_of_the_file_and_the_first_that_fails_ends_it(
     miners: Path, dsn: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,6 +161,7 @@ async def _traded(store: PostgresStore) -> None:
     await store.apply(BATCH, rows)
 
 
+@pytest.mark.parity(65)
 async def test_results_of_a_batch_with_several_symbols_and_strategies_are_worked_out_again(
     miners: Path, dsn: str, store: PostgresStore
 ) -> None:
@@ -170,6 +174,7 @@ async def test_results_of_a_batch_with_several_symbols_and_strategies_are_worked
     assert await store.pool.fetchval("SELECT count(*) FROM trade_analysis") == 3
 
 
+@pytest.mark.parity(66)
 def test_a_portfolio_of_the_best_ranked_is_kept_with_what_it_is_to_hold(
     miners: Path, dsn: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,6 +104,7 @@ async def test_a_hostile_id_is_only_an_id_that_is_not_there(traded: PostgresStor
         await analysis.calc_portfolio_returns("'; DROP TABLE portfolio; --")
 
 
+@pytest.mark.parity(70)
 async def test_a_portfolio_is_worth_its_cash_and_its_shares_at_each_close(traded: PostgresStore) -> None:
     # Cash: 1000 - 201 - 300 = 499, then + 600 + 200 = 1299. Shares: 20 IBM at 0; 5 IBM and -4 SPY at 1.
     returns = await analysis.calc_portfolio_returns("mine")
@@ -120,6 +121,7 @@ async def test_a_portfolio_is_worth_its_cash_and_its_shares_at_each_close(traded
     assert closes.tolist() == [0.0, 1.0]
 
 
+@pytest.mark.parity(70)
 async def test_gains_by_day_and_strategy_are_in_percent_of_what_was_bought(traded: PostgresStore) -> None:
     gained, invested, percent = await analysis.portfolio_return("SIMULATED", FIRST)
     assert gained[["Mine", "Other", "revenue"]].to_numpy().tolist() == [[-500.0, -7.0, -507.0], [800.0, 0.0, 800.0]]
@@ -154,6 +156,7 @@ async def test_booking_anew_leaves_what_the_gateway_booked_and_no_deposit(traded
         await Portfolio.recalculate("nobody")
 
 
+@pytest.mark.parity(59, 60)
 def test_portfolios_are_made_shown_and_booked_anew_by_command(dsn: str, capsys: pytest.CaptureFixture[str]) -> None:
     def said(*words: str) -> Any:
         assert portfolios.run([*words, "--dsn", dsn, "--json"]) == 0

@@ -74,6 +74,7 @@ async def test_a_trade_with_indicators_that_are_no_numbers_is_kept(algo_run: Alg
     assert await NewTrade.load_latest(pool, "IBM", "momentum_long") is None
 
 
+@pytest.mark.parity(16)
 async def test_picks_come_back_in_order_and_no_picks_are_an_error(pool: Any) -> None:
     await TrendingTickers("b-1").save(["IBM", "SPY"])
     assert [symbol for symbol, _ in await TrendingTickers.load("b-1")] == ["IBM", "SPY"]
@@ -81,6 +82,7 @@ async def test_picks_come_back_in_order_and_no_picks_are_an_error(pool: Any) -> 
         await TrendingTickers.load("b-2")
 
 
+@pytest.mark.parity(28)
 async def test_keys_are_those_that_strategies_write(store: PostgresStore, pool: Any) -> None:
     await store.key_save("day", "1")
     assert await KeyStore.load("day") == "1"
@@ -89,6 +91,7 @@ async def test_keys_are_those_that_strategies_write(store: PostgresStore, pool: 
     assert await KeyStore.load("unknown") is None
 
 
+@pytest.mark.parity(61)
 async def test_an_account_follows_its_transactions(pool: Any) -> None:
     account_id = await Accounts.create(100.1)
     await Accounts.add_transaction(account_id, 0.2, datetime(2020, 3, 2, 15, tzinfo=UTC))
@@ -103,6 +106,7 @@ async def test_an_account_follows_its_transactions(pool: Any) -> None:
     assert len(await Accounts.get_transactions(account_id)) == 0
 
 
+@pytest.mark.parity(61)
 @pytest.mark.parametrize(
     ("credit", "amount", "enough"), [(0, 99.99, True), (0, 100, False), (50, 149.99, True), (50, 150, False)]
 )

@@ -36,6 +36,7 @@ def company(symbol: str, industry: str, sector: str) -> TickerData:
     return TickerData(f"{symbol} Inc", symbol, "makes things", ["a", "b"], ["XYZ"], industry, sector, "NYSE")
 
 
+@pytest.mark.parity(67)
 async def test_companies_are_found_by_sector_and_industry(pool: Any) -> None:
     with pytest.raises(LookupError, match="no data"):
         await TickerData.load_symbols()

@@ -158,6 +158,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("p")
 
 
+@pytest.mark.parity(12)
 async def test_picked_symbols_are_subscribed_sharded_and_delivered_in_order(folder: Path) -> None:
     async with floor(folder) as (around, _):
         await around.pick(Pick("A", AT, "s"), Pick("B", AT, "s"))
@@ -175,6 +176,7 @@ async def test_picked_symbols_are_subscribed_sharded_and_delivered_in_order(fold
             assert len({b.producer_epoch for b in consumer.batches}) == 1
 
 
+@pytest.mark.parity(8)
 async def test_only_the_events_of_the_tradeplan_are_subscribed(folder: Path) -> None:
     async with floor(folder, {"events": ("minute",)}) as (around, _):
         await around.pick(Pick("A", AT, "s"))

@@ -77,6 +77,7 @@ async def column_facts(connection: asyncpg.Connection) -> set[tuple[Any, ...]]:
     }
 
 
+@pytest.mark.parity(80)
 async def test_every_row_of_the_original_is_kept(original: asyncpg.Connection) -> None:
     before = {table: await rows_of(original, table) for table in TABLES_OF_THE_ORIGINAL}
     assert all(before.values())
@@ -96,6 +97,7 @@ async def test_an_upgraded_database_has_the_columns_of_a_fresh_one(original: asy
         await fresh.close()
 
 
+@pytest.mark.parity(80)
 async def test_running_the_migrations_twice_is_running_them_once(original: asyncpg.Connection) -> None:
     assert len(await migrate(original)) == len(migrations.migrations())
     once = await schema_of(original)

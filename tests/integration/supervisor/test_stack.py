@@ -66,6 +66,7 @@ def did(tmp_path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+@pytest.mark.parity(12, 83)
 async def test_processes_start_take_part_and_stop_in_order(stack_of: Callable[..., Made], tmp_path: Path) -> None:
     wanted = ("order_gateway", "producer", "consumer-0", "consumer-1", "scanners_runner")
     stack, owner, page = stack_of(wanted=wanted, consumers=2)

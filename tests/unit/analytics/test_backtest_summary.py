@@ -49,6 +49,7 @@ def summary() -> BacktestSummary:
     )
 
 
+@pytest.mark.parity(75)
 def test_the_account_and_its_benchmark_are_told_side_by_side(summary: BacktestSummary) -> None:
     account, benchmark = summary.account, summary.benchmark
     assert (account.first, account.last, account.total_return) == (10_000.0, 10_178.0, pytest.approx(0.0178))

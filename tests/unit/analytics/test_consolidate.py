@@ -101,6 +101,7 @@ CASES: dict[str, tuple[Any, ...]] = {
 }
 
 
+@pytest.mark.parity(71)
 @pytest.mark.parametrize("case", CASES)
 def test_a_day_worked_by_hand_comes_out(case: Any) -> None:
     rows, (value, percent), trips = CASES[case]

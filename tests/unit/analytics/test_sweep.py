@@ -44,6 +44,7 @@ def test_a_plateau_is_not_known_without_neighbours_or_below_zero() -> None:
     assert plateau(ROWS[3], ROWS, [((), True), ((10, 20), True)]).score is None  # any number between two
 
 
+@pytest.mark.parity(58)
 def test_rows_rank_by_objective_then_by_constraints_then_by_their_place() -> None:
     rows = [
         tried(0, {}, 2.0, figures={"trips": 5.0}),

@@ -36,6 +36,7 @@ class Asks(Strategy):
         self.seen.append((bar.closed_at, bar.close, ctx.last, float(ctx.bars.close[-1]), int(ctx.bars.opened_at[-1])))
 
 
+@pytest.mark.parity(55)
 def test_no_price_comes_from_the_future() -> None:
     """The "last price" was that of a later bar (lumibot, issue 993)."""
     strategy = Asks("Tested", batch_id=BATCH)
@@ -108,6 +109,7 @@ def test_an_order_costs_the_same_however_many_came_before_it() -> None:
     assert last == pytest.approx(first, rel=0.25)
 
 
+@pytest.mark.parity(82)
 def test_a_short_round_trip_with_fees_comes_to_the_cent() -> None:
     bars = flat(DAYS[:1])
 

@@ -53,6 +53,7 @@ def played(strategy: type[Strategy] = DayTrader, **more: Any) -> Result:
     return run_backtest(strategy, data={PAIR: rising()}, asset="crypto", **more)
 
 
+@pytest.mark.parity(49)
 def test_every_day_has_24_hours_of_utc() -> None:
     days = round_the_clock(FRIDAY, SUNDAY)
     assert [day.day for day in days] == [FRIDAY, date(2024, 3, 9), SUNDAY]

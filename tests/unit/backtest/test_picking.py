@@ -97,6 +97,7 @@ def closes(symbol: str, after: int, until: int = NEVER) -> list[tuple[str, int, 
     return [(symbol, at, n) for n, at in every if after < at <= until]
 
 
+@pytest.mark.parity(15, 54)
 def test_a_scanner_runs_at_the_open_and_once_a_recurrence_and_sees_only_what_has_closed() -> None:
     scanner = Asked(always("AA"), minutes=100)
     play([Hears()], [scanner])
@@ -123,6 +124,7 @@ def test_a_scanner_without_a_recurrence_and_any_on_daily_bars_runs_once_a_sessio
     assert [at for at, _ in scanner.seen] == [d.opens_at for d in PLAYED]
 
 
+@pytest.mark.parity(17)
 def test_a_strategy_is_called_for_what_was_picked_for_it_from_then_on_and_for_nothing_else() -> None:
     noon = PLAYED[0].opens_at + 150 * MINUTE
     second, other = Hears(), Hears()

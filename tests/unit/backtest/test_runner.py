@@ -199,6 +199,7 @@ def test_an_order_that_runs_out_as_another_is_decided_on_the_last_bar_is_told_to
     assert len(strategy.fills) == 1
 
 
+@pytest.mark.parity(10)
 def test_what_must_not_stay_overnight_is_closed_a_quarter_of_an_hour_before_each_close() -> None:
     bars = flat(DAYS)
 

@@ -147,6 +147,7 @@ def test_a_minute_is_told_once_it_is_over_with_what_a_vendor_knows_of_before() -
     ]
 
 
+@pytest.mark.parity(10)
 def test_a_position_of_a_day_trade_is_closed_before_the_close_and_one_of_a_swing_stays_over_night() -> None:
     first = WrittenTape(0, [(60.03, 101, 100), (22_000, 100, 100)], [CALM, (22_300, 99.99, 500, 100.01, 500)])
     second = WrittenTape(1, [(5, 100, 100)], [CALM])

@@ -85,6 +85,7 @@ def test_the_program_is_also_a_word_of_liu(program: Program) -> None:
     assert found["summary"]["sessions"] == 2
 
 
+@pytest.mark.parity(47)
 @pytest.mark.parametrize(
     ("options", "look"),
     [
@@ -293,6 +294,7 @@ def test_what_goes_wrong_first_is_said_when_cleaning_up_fails_as_well() -> None:
                 raise raised
 
 
+@pytest.mark.parity(47)
 def test_help_names_every_option_and_the_exit_codes(program: Program) -> None:
     code, out, _ = program("from", "--help")
     assert code == 0

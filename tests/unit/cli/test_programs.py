@@ -63,6 +63,7 @@ def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParse
 ALL = {one.prog: one for parser in PARSERS.values() for one in commands(parser)}
 
 
+@pytest.mark.parity(1)
 @pytest.mark.parametrize("words", ALL)
 def test_every_command_has_help_and_ends_with_2_and_one_sentence_after_a_bad_option(
     words: str, capsys: pytest.CaptureFixture[str]
@@ -93,3 +94,9 @@ def test_every_command_that_prints_a_table_prints_json_too() -> None:
 
 def test_the_ways_to_fill_are_those_that_there_are() -> None:
     assert list(common.FILLS) == list(map(str, FillProfile))
+
+
+@pytest.mark.parity(57)
+def test_how_many_the_optimizer_plays_at_a_time_has_the_originals_names_too() -> None:
+    words = (["-c", "3"], ["--concurrency", "3"], ["--concurrency=3"], ["--jobs", "3"])
+    assert [PARSERS["optimizer"].parse_args(given).jobs for given in words] == [3] * 4

@@ -66,6 +66,7 @@ def test_a_value_that_cannot_be_meant_is_named_with_its_variable(environment: di
     assert str(error.value) == sentence
 
 
+@pytest.mark.parity(2)
 def test_every_documented_variable_is_read() -> None:
     settings = resolve(
         environment={
@@ -93,16 +94,19 @@ def test_every_documented_variable_is_read() -> None:
     assert (settings.key_id.reveal(), settings.secret_key.reveal()) == ("k", "s")
 
 
+@pytest.mark.parity(13)
 @pytest.mark.parametrize("said", ["5", "8", "500"])
 def test_the_number_of_consumers_that_is_set_is_the_number_used(said: str) -> None:
     assert resolve(environment={"NUM_CONSUMERS": said}).consumer_count(4) == int(said)
 
 
+@pytest.mark.parity(13)
 @pytest.mark.parametrize(("cores", "consumers"), [(1, 1), (2, 1), (3, 2), (5, 4), (64, 4)])
 def test_consumers_leave_a_core_free_and_are_four_at_most(cores: int, consumers: int) -> None:
     assert resolve().consumer_count(cores) == consumers
 
 
+@pytest.mark.parity(13)
 @pytest.mark.parametrize(("factor", "cores", "consumers"), [("2", 4, 8), ("0.5", 3, 2), ("0", 8, 1)])
 def test_the_cpu_factor_multiplies_cores_when_it_is_set(factor: str, cores: int, consumers: int) -> None:
     assert resolve(environment={"CPU_FACTOR": factor}).consumer_count(cores) == consumers
@@ -149,6 +153,7 @@ def test_a_session_environment_without_vendors_holds_only_the_given_pair(monkeyp
     assert Secrets.from_environment() == Secrets(Secret("id"), Secret("key"), Secret("dsn"))
 
 
+@pytest.mark.parity(9)
 def test_the_originals_attributes_show_the_running_session() -> None:
     assert (config.risk, config.default_stop, config.group_margin) == (0.001, 0.95, 0.02)
     assert (config.portfolio_value, config.batch_id) == (None, "")

@@ -12,6 +12,7 @@ from liualgotrader.common.errors import ConfigError
 TODAY = date(2020, 12, 30)
 
 
+@pytest.mark.parity(48)
 @pytest.mark.parametrize(
     ("text", "day"),
     [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import re
 from datetime import date
 
 import pandas as pd
@@ -15,8 +17,10 @@ from liualgotrader.common.decorators import timeit, trace
 from liualgotrader.common.exceptions import LiuException, MarketClosedToday
 from liualgotrader.common.list_utils import chunks
 from liualgotrader.common.market_data import get_trading_day, get_trading_holidays
+from liualgotrader.common.tlog import tlog
 
 
+@pytest.mark.parity(81)
 def test_crypto_assets_have_their_least_quantity_and_digits() -> None:
     assert (get_asset_min_qty("BTC/USD"), get_asset_precision("btcusd")) == (0.00001, 8)
     assert (get_asset_min_qty("ethusd"), get_asset_precision("ETH/USD")) == (0.001, 6)
@@ -32,6 +36,7 @@ def test_a_list_comes_in_parts() -> None:
         list(chunks([1], 0))
 
 
+@pytest.mark.parity(79)
 def test_a_timed_function_is_awaited_whether_it_is_async_or_not(caplog: pytest.LogCaptureFixture) -> None:
     @timeit
     def twice(x: int) -> int:
@@ -72,3 +77,17 @@ def test_trading_days_are_counted_backwards_over_holidays() -> None:
     assert date(2021, 12, 25) not in holidays  # a Saturday
     assert asyncio.run(get_trading_day(date(2021, 9, 7), 1)) == pd.Timestamp(2021, 9, 3)
     assert asyncio.run(get_trading_day(date(2022, 1, 7), 5)) == pd.Timestamp(2021, 12, 31)
+
+
+@pytest.mark.parity(77)
+def test_a_line_of_tlog_names_its_caller_process_and_time_and_goes_to_any_handler(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, logger="liualgotrader.user"):
+        tlog("bought 100 %s")
+        tlog("a word", origin="elsewhere")
+    lines = [record.getMessage() for record in caplog.records]
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?"
+    caller = "test_a_line_of_tlog_names_its_caller_process_and_time_and_goes_to_any_handler"
+    for line, name, said in zip(lines, (caller, "elsewhere"), ("bought 100 %s", "a word"), strict=True):
+        assert re.fullmatch(rf"\[{name}\(\)\]\[{os.getpid()}\]{time}:{said}", line), line

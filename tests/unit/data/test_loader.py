@@ -165,6 +165,7 @@ def test_nothing_later_than_the_market_clock_is_ever_shown(vendor: CountedDays) 
     assert len(at_ten["AAPL"]["2022-01-06":]) == 30  # 09:30 to 09:59
 
 
+@pytest.mark.parity(44)
 def test_what_was_fetched_is_not_fetched_again(vendor: CountedDays) -> None:
     loaded = loader(vendor)
     loaded["AAPL"].close[-90:]
@@ -174,6 +175,7 @@ def test_what_was_fetched_is_not_fetched_again(vendor: CountedDays) -> None:
     assert len(vendor.calls) == calls
 
 
+@pytest.mark.parity(44)
 def test_pre_fetch_asks_once_for_all(vendor: CountedDays) -> None:
     loaded = loader(vendor)
     loaded.pre_fetch(["aapl", "MSFT"], "2022-01-04", "2022-01-07")
@@ -188,6 +190,7 @@ def test_an_unknown_symbol_is_said_so(vendor: CountedDays) -> None:
         loader(vendor)["NONE"][-1]
 
 
+@pytest.mark.parity(45)
 def test_a_bar_can_be_put_and_read_back(vendor: CountedDays) -> None:
     symbol = loader(vendor)["AAPL"]
     at = ny("2022-01-07 16:00")
@@ -196,6 +199,7 @@ def test_a_bar_can_be_put_and_read_back(vendor: CountedDays) -> None:
     assert symbol.close[-1] == 1.5
 
 
+@pytest.mark.parity(45)
 def test_columns_are_pandas_series_when_called(vendor: CountedDays) -> None:
     symbol = loader(vendor)["AAPL"]
     symbol[-20:]
@@ -325,6 +329,7 @@ FORMS = [  # section 3.4 of the original's description; "mended" marks where it 
 ]
 
 
+@pytest.mark.parity(43)
 @pytest.mark.parametrize("form", ["rows", "column", "small letters"])
 @pytest.mark.parametrize(("scale", "key", "first", "last", "count"), FORMS, ids=[f"{f[0].name} {f[1]}" for f in FORMS])
 def test_every_index_form_of_the_original_on_a_fresh_loader(

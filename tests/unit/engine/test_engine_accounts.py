@@ -135,6 +135,7 @@ def play(
     return ledger, stage
 
 
+@pytest.mark.parity(62)
 @pytest.mark.parametrize(
     ("side", "book"),
     [

@@ -42,6 +42,7 @@ trades = st.lists(
 )
 
 
+@pytest.mark.parity(33)
 @given(trades)
 def test_a_minute_is_the_same_as_a_plain_reading_of_its_trades(found: list[tuple[int, float, float, int]]) -> None:
     bars = Bars("A")
@@ -79,6 +80,7 @@ def test_the_order_of_arrival_within_a_minute_does_not_matter(order: list[int]) 
     )
 
 
+@pytest.mark.parity(33)
 def test_every_trade_of_one_second_counts() -> None:
     bars = Bars("A")
     for _ in range(5):

@@ -225,6 +225,7 @@ def test_a_failing_on_timer_is_told_by_its_name(stage: Stage) -> None:
     assert line.startswith("strategy Fails raised in on_timer for AAPL: LookupError: gone (test_engine_events.py:")
 
 
+@pytest.mark.parity(23)
 def test_run_all_gets_its_picks_and_positions_each_period(stage: Stage) -> None:
     strategy = stage.cast(Rotation, run_all=True)
     stage.engine.trader = "broker"
@@ -259,6 +260,7 @@ def test_a_strategy_of_bars_is_not_called_for_run_all_slots(stage: Stage) -> Non
     assert strategy.told == []
 
 
+@pytest.mark.parity(25)
 @pytest.mark.parametrize("with_remaining", [True, False])
 def test_callbacks_come_on_every_fill_only_if_they_take_the_remaining_quantity(
     stage: Stage, with_remaining: bool
@@ -290,6 +292,7 @@ def test_callbacks_come_on_every_fill_only_if_they_take_the_remaining_quantity(
         assert heard == [("AAPL", 10.6, 10.0, pytest.approx(0.3), True)]
 
 
+@pytest.mark.parity(25)
 def test_a_callback_with_the_oldest_signature_is_called(stage: Stage) -> None:
     heard: list[Any] = []
 
@@ -325,6 +328,7 @@ def test_on_fill_may_order_again(stage: Stage) -> None:
     assert second.client_order_id.endswith("-2")
 
 
+@pytest.mark.parity(27)
 def test_trading_data_shows_the_strategy_its_own_book_only(stage: Stage) -> None:
     seen: list[Any] = []
 
@@ -359,6 +363,7 @@ def test_trading_data_shows_the_strategy_its_own_book_only(stage: Stage) -> None
     ]
 
 
+@pytest.mark.parity(27)
 def test_trading_data_is_empty_and_closed_outside_a_call(stage: Stage) -> None:
     stage.cast(OnBar)
     stage.pick()

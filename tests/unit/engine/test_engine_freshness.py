@@ -42,6 +42,7 @@ def test_only_what_grows_old_tells_how_far_behind_we_are() -> None:
     assert newest_instant([late, Status("A", 0, True)]) is None
 
 
+@pytest.mark.parity(32)
 def test_what_comes_late_by_nature_is_never_stale() -> None:
     updated = Bar("A", NOW - 90 * SECOND, NOW - 30 * SECOND, 1, 1, 1, 1, 1, 1, 1, int(BarSource.VENDOR_UPDATE))
     late: list[FeedEvent] = [
@@ -65,6 +66,7 @@ def test_a_bar_is_as_old_as_its_close() -> None:
     assert Freshness(5.0).judge([bar], age) is FRESH
 
 
+@pytest.mark.parity(32)
 def test_draining_keeps_the_newest_fresh_event_of_each_symbol_and_kind() -> None:
     bar = Bar("A", NOW - 62 * SECOND, NOW - 2 * SECOND, 1, 1, 1, 1, 1, 1, 1)
     events: list[FeedEvent] = [trade("A", 6), bar, trade("A", 3), trade("B", 2), trade("A", 1), trade("B", 7)]
@@ -76,6 +78,7 @@ def test_a_print_that_makes_no_price_supersedes_none_that_does() -> None:
     assert newest_places([trade("A", 5), trade("A", 6), odd], [0, 1, 2]) == {1, 2}
 
 
+@pytest.mark.parity(34)
 @pytest.mark.parametrize(
     "bid, bid_size, ask, ask_size, pressure",
     [
@@ -96,6 +99,7 @@ def test_imbalance_is_what_the_source_defines(
     assert imbalance.values == [pytest.approx(pressure * 2 / 101)]
 
 
+@pytest.mark.parity(34)
 def test_imbalance_keeps_ten_values() -> None:
     imbalance = Imbalance()
     for i in range(30):

@@ -213,6 +213,7 @@ def why(text: str) -> Any:
     return lambda symbol: buy_indicators.__setitem__(symbol, {"why": text})
 
 
+@pytest.mark.parity(35)
 def test_indicators_stand_with_the_next_order_of_their_side_only(stage: Stage) -> None:
     made = trips(stage, why("first"), None, None, None, why("third"))
     assert [one.indicators for one in made] == [{"buy": {"why": "first"}}, {}, {}, {}, {"buy": {"why": "third"}}]

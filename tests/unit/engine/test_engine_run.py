@@ -43,6 +43,7 @@ def test_a_pick_asks_for_history_once_and_calls_begin_when_it_is_there() -> None
     assert len(strategy.told) == 1
 
 
+@pytest.mark.parity(22)
 def test_run_is_told_the_closed_bars_and_the_newest_ones_close_as_now(stage: Stage) -> None:
     strategy = stage.cast(running(nothing))
     stage.pick(history=[bar(-2, 8.0), bar(-1, 9.0)])
@@ -59,6 +60,7 @@ def test_run_is_told_the_closed_bars_and_the_newest_ones_close_as_now(stage: Sta
     assert (told["portfolio_value"], told["debug"], told["backtesting"]) == (50000.0, False, False)
 
 
+@pytest.mark.parity(22)
 @pytest.mark.parametrize(
     "events, calls",
     [(["minute"], 1), (["trade"], 2), (["quote"], 1), (["second"], 2), (["minute", "trade", "quote", "second"], 6)],
@@ -85,6 +87,7 @@ def test_with_trades_the_last_row_is_the_open_minute() -> None:
     assert strategy.told[0]["now"] == as_datetime(OPEN + 10 * SECOND)
 
 
+@pytest.mark.parity(9)
 def test_a_portfolio_value_of_the_tradeplan_takes_the_place_of_the_equity() -> None:
     stage = Stage(portfolio_value=25000.0)
     strategy = stage.cast(running(nothing))
@@ -94,6 +97,7 @@ def test_a_portfolio_value_of_the_tradeplan_takes_the_place_of_the_equity() -> N
     assert strategy.told[0]["portfolio_value"] == 25000.0
 
 
+@pytest.mark.parity(24)
 @pytest.mark.parametrize(
     "action, side, quantity, kind, limit, stop",
     [
@@ -126,6 +130,7 @@ def test_an_action_becomes_the_order_it_says(
     assert (signal.outcome, signal.client_order_id) == ("sent", order.client_order_id)
 
 
+@pytest.mark.parity(24)
 @pytest.mark.parametrize(
     "action, words",
     [
@@ -184,6 +189,7 @@ def test_an_action_with_odd_extras_is_carried_out_and_stored(stage: Stage, oddit
     assert msgspec.msgpack.encode(signals(found)), "as it is kept for the next start when no database takes it"
 
 
+@pytest.mark.parity(31)
 def test_run_is_not_called_while_an_order_of_it_is_in_flight(stage: Stage) -> None:
     strategy = stage.cast(acts(buy()))
     stage.pick()
@@ -229,6 +235,7 @@ def test_an_order_the_gateway_made_itself_is_in_flight_too(stage: Stage) -> None
     assert len(strategy.told) == 1
 
 
+@pytest.mark.parity(84)
 def test_positions_of_two_strategies_in_one_symbol_are_separate(stage: Stage) -> None:
     first = stage.cast(acts(buy(10)), slot=0, name="A")
     second = stage.cast(running(nothing), slot=1, name="B")
@@ -240,6 +247,7 @@ def test_positions_of_two_strategies_in_one_symbol_are_separate(stage: Stage) ->
     assert second.told[1]["position"] == 0.0
 
 
+@pytest.mark.parity(17)
 def test_a_pick_for_one_strategy_calls_no_other(stage: Stage) -> None:
     first = stage.cast(running(nothing), slot=0, name="A")
     second = stage.cast(running(nothing), slot=1, name="B")
@@ -248,6 +256,7 @@ def test_a_pick_for_one_strategy_calls_no_other(stage: Stage) -> None:
     assert (len(first.told), len(second.told)) == (0, 1)
 
 
+@pytest.mark.parity(24)
 def test_a_rejected_symbol_is_never_called_again_and_the_reject_is_stored(stage: Stage) -> None:
     rejecting = stage.cast(acts({"reject": True}, do=False), slot=0, name="A")
     other = stage.cast(running(nothing), slot=1, name="B")
@@ -307,6 +316,7 @@ def test_a_strategy_that_exits_fails_alone_and_the_process_goes_on(stage: Stage)
     assert len(other.told) == 6
 
 
+@pytest.mark.parity(32)
 def test_stale_events_enter_history_and_call_nobody() -> None:
     stage = Stage(events=["minute", "trade"])
     strategy = stage.cast(running(nothing))
@@ -317,6 +327,7 @@ def test_stale_events_enter_history_and_call_nobody() -> None:
     assert list(strategy.told[0]["history"]["close"]) == [10.0, 10.0]
 
 
+@pytest.mark.parity(4)
 def test_calls_begin_at_the_open_and_end_with_the_bar_that_ends_at_the_close() -> None:
     stage = Stage()
     stage.now = OPEN - MINUTE
@@ -369,6 +380,7 @@ def test_from_the_close_on_no_trade_quote_or_tick_calls_a_strategy() -> None:
     assert called == ["bar"]
 
 
+@pytest.mark.parity(5)
 def test_with_the_schedule_bypassed_it_is_called_at_any_time() -> None:
     from liualgotrader.common.session_plan import Hours
 
@@ -406,6 +418,7 @@ def test_a_minute_closes_at_the_first_trade_one_second_past_its_end() -> None:
     assert list(strategy.told[0]["history"]["volume"]) == [100.0]
 
 
+@pytest.mark.parity(33)
 def test_trades_of_one_second_make_one_second_bar_and_one_call() -> None:
     stage = Stage(events=["second"])
     strategy = stage.cast(running(nothing))

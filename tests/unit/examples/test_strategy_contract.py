@@ -276,6 +276,7 @@ def test_calls_of_one_event_come_in_the_order_of_the_page() -> None:
 # --- callbacks -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parity(82)
 @plays("FadeTheSpike")
 @pytest.mark.parametrize("lent", [True, False])
 def test_a_short_position_is_sold_where_shares_are_lent_and_bought_back_at_its_stop_or_target(lent: bool) -> None:

@@ -48,6 +48,7 @@ CANDLES = {
 }
 
 
+@pytest.mark.parity(69)
 @pytest.mark.parametrize("name", CANDLES)
 def test_a_candle_drawn_by_hand_has_its_shape_and_its_neighbour_has_not(name: str) -> None:
     shape = getattr(candle_patterns, name)
@@ -79,6 +80,7 @@ def test_any_four_numbers_have_a_shape_or_none(candle: tuple[float, float, float
         assert not candle_patterns.four_price_doji(*candle)
 
 
+@pytest.mark.parity(69)
 @pytest.mark.parametrize(
     ("series", "expected"),
     [
@@ -111,6 +113,7 @@ def test_volatility_is_the_spread_of_the_last_twenty_changes() -> None:
     assert math.isnan(volatility({"IBM": SimpleNamespace(close=prices.iloc[:5])}, "IBM", OPEN + timedelta(hours=1)))
 
 
+@pytest.mark.parity(69)
 def test_minutes_become_bars_of_five() -> None:
     close = at_minutes([float(i) for i in range(1, 8)])
     frame = pd.DataFrame({"open": close - 0.5, "high": close + 1, "low": close - 1, "close": close, "volume": 10.0})
@@ -134,6 +137,7 @@ def valleys(*lows: float) -> pd.DataFrame:
     return pd.DataFrame({"low": low, "close": low + 0.1})
 
 
+@pytest.mark.parity(69)
 def test_supports_are_todays_lows_that_turned_up_below_the_price() -> None:
     frame = valleys(10, 9, 10, 8, 9, 9.5, 9.2, 9.8)
     now = OPEN + timedelta(minutes=40)

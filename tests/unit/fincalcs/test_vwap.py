@@ -22,6 +22,7 @@ def frame(rows: list[tuple[float, float, float]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["close", "high", "low"], index=index).assign(volume=100.0)
 
 
+@pytest.mark.parity(69)
 def test_the_third_bar_of_the_documented_example_has_a_vwap_of_25() -> None:
     minutes = frame([(20, 20, 10), (20, 20, 10), (70, 50, 5)])
     assert add_daily_vwap(minutes, back_time=OPEN) is True

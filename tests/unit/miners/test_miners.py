@@ -152,6 +152,7 @@ SNAPSHOTS = 'date,tickers\n2020-01-02,"A,B"\n2021-05-03,"B,C"\n'
 MEMBERS = "symbol,from,to\nA,2020-01-02,2021-05-03\nB,2020-01-02,\nc,2021-05-03,\n"
 
 
+@pytest.mark.parity(68)
 @pytest.mark.parametrize("text", [SNAPSHOTS, MEMBERS])
 def test_constituents_are_those_of_the_day_and_days_before_the_file_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "sp500.csv").write_text(text)

@@ -158,6 +158,7 @@ def reckless() -> World:
     return world
 
 
+@pytest.mark.parity(30)
 def test_the_brokers_no_is_told_with_its_words() -> None:
     world = reckless()
     name = world.order(1, "buy", 10_000)  # a million dollars
@@ -224,6 +225,7 @@ def fills(world: World) -> list[tuple[Decimal, Decimal, Decimal]]:
     return [(n.quantity, n.cumulative_quantity, n.position) for n in news if isinstance(n, Fill)]
 
 
+@pytest.mark.parity(30)
 def test_a_fill_delivered_twice_is_booked_once(world: World) -> None:
     name = world.order(1, "buy", 100)
     update = told(world, name, S.PARTIALLY_FILLED, 40, 40)
@@ -232,6 +234,7 @@ def test_a_fill_delivered_twice_is_booked_once(world: World) -> None:
     assert fills(world) == [(40, 40, 40)]
 
 
+@pytest.mark.parity(30)
 def test_fills_out_of_order_are_all_booked_and_the_end_waits_for_the_last(world: World) -> None:
     name = world.order(1, "buy", 100)
     world.tell(told(world, name, S.FILLED, 100, 60))
@@ -241,6 +244,7 @@ def test_fills_out_of_order_are_all_booked_and_the_end_waits_for_the_last(world:
     assert world.states(name)[-1] == "filled"
 
 
+@pytest.mark.parity(30)
 def test_a_fill_after_a_cancel_is_booked(world: World) -> None:
     name = world.order(1, "buy", 100)
     world.tell(told(world, name, S.CANCELED, 0))
@@ -291,6 +295,7 @@ def test_a_cancel_before_the_acknowledgement_waits_for_it(world: World) -> None:
     assert world.states(name)[-1] == "canceled"
 
 
+@pytest.mark.parity(30)
 def test_an_order_older_than_its_lifetime_is_taken_back(world: World) -> None:
     name = world.order(1, "buy", 10, limit_price=Decimal("99.50"), cancel_after=5 * SECOND)
     world.run()

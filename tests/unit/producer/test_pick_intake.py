@@ -48,6 +48,7 @@ async def desk(tmp_path: Path) -> Desk:
     return made
 
 
+@pytest.mark.parity(16)
 async def test_the_consumer_of_a_symbol_and_the_pick_are_stored_before_it_is_routed(desk: Desk) -> None:
     picks = [Pick("A", AT, "momentum"), Pick("B", AT, "momentum", "Alpha")]
     assert await desk.intake.take(picks, desk.router, desk.assignment, 100) == picks

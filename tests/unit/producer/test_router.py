@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +37,7 @@ def b(symbol: str, at: int) -> Bar:
     return Bar(symbol, at, at + 60, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1)
 
 
+@pytest.mark.parity(14)
 def test_a_symbol_goes_whole_to_its_consumer_and_to_no_other() -> None:
     made = router(SHARDED)
     picks = [Pick("A", 1, "s"), Pick("B", 1, "s")]
@@ -263,6 +265,7 @@ def test_the_consumer_with_the_fewest_symbols_gets_the_next() -> None:
     assert (table.of("A"), table.of("Z"), table.counts) == (0, None, [2, 2, 2])
 
 
+@pytest.mark.parity(14)
 @given(symbols, st.integers(1, 5))
 def test_consumers_never_differ_by_more_than_one_symbol(picked: list[str], consumers: int) -> None:
     table = Assignment(consumers, {})
@@ -273,6 +276,7 @@ def test_consumers_never_differ_by_more_than_one_symbol(picked: list[str], consu
     assert sum(counts) == len(set(picked))
 
 
+@pytest.mark.parity(14)
 @given(symbols, st.integers(1, 5), st.integers(0, 60))
 def test_a_restart_in_between_changes_nothing(picked: list[str], consumers: int, cut: int) -> None:
     whole = Assignment(consumers, {})

@@ -84,6 +84,7 @@ async def test_a_symbol_that_passes_every_filter_is_picked() -> None:
     assert scanner.data_api.asked == ["AA", "ASLEEP"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parity(19)
 @pytest.mark.parametrize(
     "change, picked",
     [
@@ -116,16 +117,19 @@ async def test_the_largest_gaps_come_first_and_ties_by_symbol() -> None:
     assert await a_scanner(*seen).run() == ["DD", "AA", "BB", "CC"]
 
 
+@pytest.mark.parity(19)
 async def test_the_largest_gaps_win_where_there_are_too_many() -> None:
     seen = [Seen("BB", opened=22.0), Seen("DD", opened=24.0), Seen("AA", opened=22.0)]
     assert await a_scanner(*seen, max_symbols=2).run() == ["DD", "AA"]
 
 
+@pytest.mark.parity(19)
 @pytest.mark.parametrize("minutes, picked", [(-5, []), (0, []), (14.99, []), (15, ["AA"]), (200, ["AA"])])
 async def test_nothing_is_picked_before_its_minutes_have_passed(minutes: float, picked: list[str]) -> None:
     assert await a_scanner(Seen(), minutes=minutes).run() == picked
 
 
+@pytest.mark.parity(19)
 async def test_older_plans_say_min_gap() -> None:
     settings = {key: value for key, value in SETTINGS.items() if key != "today_change_percent"}
     scanner = make_scanner(None, "momentum", {**settings, "min_gap": 5.1})

@@ -41,6 +41,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parity(18)
 async def test_a_scanner_of_the_original_loads_from_its_file(folder: Path) -> None:
     details = {"filename": "fixed.py", "recurrence": 60, "target_strategy_name": "Alpha", "words": 2}
     loader = object()

@@ -151,6 +151,7 @@ async def test_the_first_run_waits_until_a_pick_can_reach_its_strategy_at_once(f
         assert run.data.asked == 1
 
 
+@pytest.mark.parity(15)
 async def test_a_scanner_with_a_recurrence_runs_again_and_one_without_runs_once(folder: Path) -> None:
     source = """
 class Once(Base):

@@ -49,6 +49,7 @@ def at(minutes: float) -> datetime:
 WINDOWS = [{"start": 15, "duration": 60}, {"start": 120, "duration": 30}]
 
 
+@pytest.mark.parity(26)
 @pytest.mark.parametrize(
     "minutes, buys, sells",
     [
@@ -76,10 +77,12 @@ async def test_with_the_schedule_bypassed_windows_are_always_open() -> None:
     assert await strategy.is_buy_time(at(1000)) and await strategy.is_sell_time(at(1000))
 
 
+@pytest.mark.parity(26)
 async def test_without_windows_buying_is_always_allowed() -> None:
     assert await a_strategy(schedule=[]).is_buy_time(at(0))
 
 
+@pytest.mark.parity(29)
 @pytest.mark.parametrize("fractional, expected", [(False, 9.0), (True, 1000 / (101 * 1.005))])
 async def test_calc_qty_is_what_the_balance_pays_with_fee(fractional: bool, expected: float) -> None:
     strategy = a_strategy(schedule=[], fractional=fractional)
@@ -89,6 +92,7 @@ async def test_calc_qty_is_what_the_balance_pays_with_fee(fractional: bool, expe
     assert await strategy.calc_qty(101.0, 0.5) == pytest.approx(expected)
 
 
+@pytest.mark.parity(29)
 async def test_parts_of_a_share_that_calc_qty_returns_can_be_ordered() -> None:
     strategy = a_strategy(schedule=[], fractional=True)
     strategy.account_id = 3
@@ -104,6 +108,7 @@ async def test_an_overdrawn_account_pays_no_shares(balance: float, fractional: b
     assert await strategy.calc_qty(10.0, 0.0) == 0.0
 
 
+@pytest.mark.parity(28)
 async def test_global_variables_are_kept_per_strategy_and_context() -> None:
     strategy = a_strategy(schedule=[])
     keys = strategy._keys
@@ -147,6 +152,7 @@ def write(folder: Path, text: str, name: str = "mine.py") -> Path:
     return path
 
 
+@pytest.mark.parity(20)
 def test_a_strategy_is_made_from_its_table_which_stays_as_it_was(tmp_path: Path) -> None:
     write(tmp_path, GOOD)
     details = {"filename": "mine.py", "schedule": WINDOWS, "lookback": 9}
@@ -168,12 +174,14 @@ def test_keys_that_the_platform_reads_need_not_be_declared(tmp_path: Path) -> No
     assert make_strategy("b", "Mine", details, tmp_path).name == "Mine"
 
 
+@pytest.mark.parity(20)
 async def test_get_strategy_keeps_the_originals_signature(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
     made = await Strategy.get_strategy("b", "Mine", {"filename": str(path), "schedule": []}, None, 3)
     assert made is not None and made.ref_run_id == 3
 
 
+@pytest.mark.parity(21)
 @pytest.mark.parametrize(("said", "runs"), [("None", True), ("True", True), ("0", True), ("False", False)])
 async def test_only_false_from_create_means_no_since_the_originals_own_skeleton_returns_nothing(
     tmp_path: Path, said: str, runs: bool

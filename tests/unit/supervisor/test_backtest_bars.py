@@ -36,6 +36,7 @@ def opens(*days: int) -> list[int]:
     return [SESSIONS[day].opens_at for day in days]
 
 
+@pytest.mark.parity(49)
 def test_bars_of_regular_trading_and_of_the_sessions_before_are_played(tmp_path: Path) -> None:
     session = SESSIONS[2]
     early, late = session.opens_at - HOUR, session.closes_at

@@ -95,6 +95,7 @@ def test_the_same_backtest_twice_trades_the_same(run: Run, tmp_path: Path) -> No
     assert first == again
 
 
+@pytest.mark.parity(50)
 def test_fees_are_charged_in_percent_of_each_side(run: Run, tmp_path: Path) -> None:
     found = run(plan_of(tmp_path, Flips=FLIPS), buy_fee_percentage=D("0.5"), sell_fee_percentage=D(1)).executions
     for trade in found:

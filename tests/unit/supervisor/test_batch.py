@@ -18,6 +18,7 @@ def facts(*names: str) -> list[StrategyFacts]:
     return [StrategyFacts(n, n.isupper()) for n in names]
 
 
+@pytest.mark.parity(23)
 def test_each_strategy_has_a_slot_in_every_consumer_and_run_all_only_one() -> None:
     layout = lay_out(facts("a", "ALL", "b"), 2)
     assert [(p.slot, p.strategy, p.consumer) for p in layout.places] == [

@@ -174,6 +174,7 @@ def test_a_search_ends_early_when_many_in_turn_are_no_better(tmp_path: Path) -> 
     assert "2 combinations in turn were no better: the search ends early" in found.screen.lines
 
 
+@pytest.mark.parity(56)
 def test_a_portfolio_parameter_gives_its_money_and_an_id_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("def score(summary):\n    return summary.account.first\n")
     portfolio = {"strategies": {"Steps": {"portfolio_id": {"param_type": "portfolio", "size": 5000, "credit": 250}}}}
@@ -234,6 +235,7 @@ def test_the_steps_of_a_float_are_exact(tmp_path: Path) -> None:
     assert found.points == [(0.1,), (0.3,), (0.5,), (0.7,)]
 
 
+@pytest.mark.parity(57)
 @pytest.mark.slow
 def test_two_processes_come_to_the_same_table_as_one(tmp_path: Path) -> None:
     def table(jobs: int) -> Sequence[Any]:

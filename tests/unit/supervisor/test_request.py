@@ -29,6 +29,7 @@ def at(text: str, day: dt.date = DAY) -> int:
     return instant(dt.datetime.combine(day, dt.time.fromisoformat(text), tzinfo=NEW_YORK))
 
 
+@pytest.mark.parity(4)
 def test_a_whole_day_has_the_exchanges_hours_and_ends_five_minutes_after_the_close() -> None:
     hours = simulated_hours(DAY, ("", ""), 15, 2)
     assert (hours.opens_at, hours.closes_at) == (at("09:30"), at("16:00"))
@@ -99,6 +100,7 @@ def test_after_the_close_and_on_holidays_there_is_none_without_bypass() -> None:
     assert finished_hours(at("10:00", dt.date(2024, 6, 2)), 15, 1) is None
 
 
+@pytest.mark.parity(5)
 @pytest.mark.parametrize(
     ("now", "opens", "closes"),
     [("08:00:30", "08:00", "16:00"), ("10:00:30", "09:30", "16:00"), ("18:00:30", "18:00", "23:50")],
@@ -165,6 +167,7 @@ async def test_without_a_session_now_the_next_one_is_named_and_waited_for_only_i
     assert preparing.clock.now() == at("09:29", dt.date(2024, 7, 5))
 
 
+@pytest.mark.parity(4)
 async def test_before_the_open_of_a_trading_day_it_is_waited_for(tmp_path: Path) -> None:
     preparing, screen, _ = preparation(tmp_path, at("04:00"))
     hours = await preparing.real_hours()
