@@ -6,6 +6,8 @@ import ast
 import importlib
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,12 @@ def test_the_index_leads_to_every_page() -> None:
     index = (HOUSE / "docs" / "index.md").read_text()
     pages = {path.stem for path in Path(HOUSE / "docs").glob("*.md")} - {"index"}
     assert {page for page in pages if not re.search(rf"^{page}$", index, re.MULTILINE)} == set()
+
+
+@pytest.mark.parametrize("name", ["backtester_ui.py", "day_trade_ui.py"])
+def test_the_originals_pages_say_in_one_sentence_what_to_use_until_they_are_built(name: str) -> None:
+    done = subprocess.run([sys.executable, HOUSE / "analysis" / name], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"analysis/{name}: ")
+    assert done.stderr.count("\n") == 1
+    assert "`liu report BATCH`" in done.stderr
