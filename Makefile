@@ -82,8 +82,9 @@ check: .venv/tests
 bench: .venv/tests
 	$(BIN)/python -m benchmarks.live_path
 
-## ui: open the pages (not built yet; `liu ui` says so)
+## ui: open the pages in a browser: days, trades, backtests
 ui: .venv/base
+	@$(call PIP,-q -e '.[ui]')
 	$(BIN)/liu ui
 
 clean:

@@ -12,6 +12,7 @@ import numpy as np
 
 from liualgotrader.analytics import performance
 from liualgotrader.analytics.trips import OpenPosition, RoundTrip, Trips
+from liualgotrader.common.market_columns import Floats
 from liualgotrader.common.money import CENT, ZERO
 
 Prices = Mapping[str, Decimal | None]
@@ -48,18 +49,26 @@ def trading_figures(
     gross = sum((t.gross for t in closed), ZERO) + sum((p.realised for p in still), ZERO)
     fees = sum((t.fees for t in closed), ZERO) + sum((p.fees for p in still), ZERO)
     opened = [open_gain(position, prices or {}) for position in still]
+    open_gains = None if None in opened else sum((g for g in opened if g is not None), ZERO)
+    return figures_of(name, gains, units, gross - fees, open_gains, fees, len(still))
+
+
+def figures_of(
+    name: str, gains: Floats, units: Floats, gain: Decimal, open_gain: Decimal | None, fees: Decimal, still: int
+) -> TradingFigures:
+    """Return the figures of round trips that gained `gains` and, those that had a stop, `units` of R."""
     return TradingFigures(
         name=name,
-        trips=len(closed),
+        trips=len(gains),
         win_rate=performance.win_rate(gains),
         profit_factor=performance.profit_factor(gains),
         expectancy=performance.mean_of(gains),
         average_r=performance.mean_of(units),
         total_r=performance.known(np.sum(units)) if len(units) else None,
-        gain=(gross - fees).quantize(CENT),
-        open_gain=None if None in opened else sum((g for g in opened if g is not None), ZERO).quantize(CENT),
+        gain=gain.quantize(CENT),
+        open_gain=None if open_gain is None else open_gain.quantize(CENT),
         fees=fees.quantize(CENT),
-        open_positions=len(still),
+        open_positions=still,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -20,6 +19,7 @@ The tools beside `trader`.
   liu new strategy NAME  write a strategy, a tradeplan and a test that runs it on the simulated market
   liu new scanner NAME   write a scanner, and a tradeplan that shows what it picks
   liu simulate           serve the simulated market alone, for any program that speaks Alpaca's protocol
+  liu ui                 open the pages in a browser: days, trades and why, refused orders, calendar, backtests
   liu report BATCH       an HTML report of any batch, one file that opens offline
   liu verify RESULT.zip  play a saved backtest again: it comes out the same, or the first difference is named
   liu data …             the market-data store: import, fetch, import-constituents, list, check, export
@@ -29,7 +29,7 @@ The tools beside `trader`.
 
 `liu backtest`, `liu optimize`, `liu portfolio` and `liu mine` are the programs `backtester`, `optimizer`,
 `portfolio` and `market_miner` under a name that no other program has; `liu create portfolio AMOUNT` is
-`portfolio create`. `liu ui` is not built yet and ends with 2."""
+`portfolio create`."""
 
 QUICKSTART = """\
 Write a first strategy, trade an hour with it on the simulated market and backtest it, all on this machine: no account, no
@@ -45,6 +45,10 @@ changed; the exit status is 0 if nothing is marked `no`, else 2."""
 KILL_SWITCH = """\
 Cancel all our orders in a running session and open nothing more on this account, in later sessions too, until
 `trader resume`. Positions stay, and their strategies may still close them, unless --flatten closes them at once."""
+
+UI = """\
+Serve the pages on this machine and open them in the browser, until Ctrl-C. They show all databases of the data folder, or
+the one that DSN names, and change nothing."""
 
 SIMULATE = """\
 Serve the simulated market alone, until Ctrl-C, for any program that speaks Alpaca's protocol: it prints the variables and
@@ -102,7 +106,6 @@ DATABASE_COMMANDS = {  # what each is given, and what it does
 }
 _FORCED = {"stop": "stop it also while programs use it", "backup": "replace a file that is there"}
 _AS_WRITTEN = argparse.RawDescriptionHelpFormatter
-_TO_COME = ("ui",)
 _PROGRAMS = {
     "backtest": "liualgotrader.cli.backtester",
     "mine": "liualgotrader.cli.market_miner",
@@ -138,9 +141,6 @@ def run(arguments: Sequence[str]) -> int:
     if options.word is None:
         _parser().print_help()
         return 0
-    if options.word in _TO_COME:
-        print(f"liu {options.word}: this is not built yet; `liu --help` says what is", file=sys.stderr)
-        return 2
     if options.word == "create":
         known = [word for name in ("dsn", "home") if (value := getattr(options, name)) for word in (f"--{name}", value)]
         return _program("portfolio", "create", options.amount, options.credit, *known)
@@ -174,6 +174,10 @@ def _tool(options: argparse.Namespace) -> int:
         from liualgotrader.cli.verify import verify
 
         return verify(options)
+    if options.word == "ui":
+        from liualgotrader.cli.ui import ui
+
+        return ui(options)
     if options.word == "simulate":
         from liualgotrader.cli.simulate import simulate
 
@@ -296,7 +300,10 @@ def _parser() -> argparse.ArgumentParser:
     words.add_parser("mine", help="run the jobs of miner.toml: what `market_miner` does")
     words.add_parser("portfolio", help="create, list and value portfolios: what `portfolio` does")
     words.add_parser("optimize", help="rank combinations of parameters: what `optimizer` does")
-    for word in _TO_COME:
-        later = words.add_parser(word, help="not built yet")
-        later.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
+    pages = words.add_parser("ui", help="open the pages in a browser: days, trades, backtests", description=UI)
+    pages.add_argument(
+        "--host", default="127.0.0.1", help="(default this machine only; whoever reaches it sees all results)"
+    )
+    pages.add_argument("--port", type=int, default=8501, help="(default 8501)")
+    pages.add_argument("--no-browser", action="store_true", help="do not open a browser")
     return parser

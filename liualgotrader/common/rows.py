@@ -330,7 +330,10 @@ class ResultFigures(msgspec.Struct, frozen=True):
 
 
 class BatchResult(msgspec.Struct, frozen=True):
-    """One batch in a list of results. `asked` is the backtest's command line, empty for a session."""
+    """One batch in a list of results. `asked` is the backtest's command line, empty for a session.
+
+    `started_at` is market time, `recorded_at` when it was written down.
+    """
 
     batch_id: str
     environment: str
@@ -341,6 +344,7 @@ class BatchResult(msgspec.Struct, frozen=True):
     build_number: str
     asked: dict[str, Any]
     figures: ResultFigures | None
+    recorded_at: int = 0
 
 
 class OptimizerSession(msgspec.Struct, frozen=True):

@@ -109,8 +109,8 @@ class Tables:
         self._database = database
 
 
-async def open_database(dsn: str) -> Database:
-    """Return the database at `dsn` after one connection to it was made.
+async def open_database(dsn: str, *, readonly: bool = False) -> Database:
+    """Return the database at `dsn` after one connection to it was made; a `readonly` one refuses every write.
 
     Raises:
         ConfigError: if the address makes no sense, or the server knows no such user, password or database.
@@ -119,6 +119,8 @@ async def open_database(dsn: str) -> Database:
     import asyncpg
 
     settings = {"application_name": "liualgotrader", "timezone": "UTC"}
+    if readonly:
+        settings["default_transaction_read_only"] = "on"
     options: dict[str, Any] = {"timeout": CONNECT_SECONDS, "server_settings": settings}
     with our_errors():
         try:

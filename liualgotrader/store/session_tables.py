@@ -48,7 +48,7 @@ UNFINISHED_BATCHES = f"{_BATCHES} WHERE environment = $1 AND ended_at IS NULL OR
 NEWEST_BATCHES = f"{_BATCHES} WHERE starts_with(batch_id, $1) ORDER BY recorded_at DESC LIMIT $2"
 # Neither orders nor fills are read: a run of a hundred thousand trades is listed as fast as one of none.
 RESULTS = """
-    SELECT b.batch_id, b.environment, b.session_date, b.started_at, b.end_reason, b.figures::text AS figures,
+    SELECT b.batch_id, b.environment, b.session_date, b.started_at, b.recorded_at, b.end_reason, b.figures::text AS figures,
            (b.configuration -> 'backtest')::text AS asked, r.parameters::text AS parameters, r.build_number
     FROM batch b LEFT JOIN LATERAL (
         SELECT json_agg(json_build_array(algo_name, parameters) ORDER BY slot) AS parameters, min(build_number) AS build_number

@@ -12,14 +12,16 @@ from liualgotrader.store.migrate import missing_steps
 from liualgotrader.store.postgres_store import PostgresStore
 
 
-async def open_store(dsn: str, *, migrate: bool = False) -> PostgresStore:
+async def open_store(dsn: str, *, migrate: bool = False, readonly: bool = False) -> PostgresStore:
     """Return the record at `dsn`; with `migrate` its tables are brought to this version first.
+
+    Every write to a `readonly` one is refused by the server.
 
     Raises:
         ConfigError: if the address, the login or the tables do not fit; the sentence says which.
         DatabaseUnavailable: if the server cannot be reached.
     """
-    database = await open_database(dsn)
+    database = await open_database(dsn, readonly=readonly)
     try:
         if migrate:
             # A connection without time limit: widening the columns of a large table takes minutes.

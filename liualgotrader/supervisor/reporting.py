@@ -81,7 +81,7 @@ async def source_of_record(settings: Settings, beginning: str) -> ReportSource:
         LiuError: if there is no such batch, or a database cannot be used or reached.
     """
     found = await find_batch(settings, beginning, everywhere=True)
-    wanted, notes = _bars_wanted(found, settings.home_path)
+    wanted, notes = _bars_wanted(found, sorted(found.traded), settings.home_path)
     played = PlayedBars({})
     try:
         if wanted is not None and found.trades:
@@ -92,6 +92,19 @@ async def source_of_record(settings: Settings, beginning: str) -> ReportSource:
     kept = by_session(found.equity)
     equity = kept.tolist() if len(kept) == len(sessions) + 1 and np.isfinite(kept).all() else None
     return _source(found, played, sessions, notes, equity)
+
+
+def bars_of_symbol(settings: Settings, row: BatchRow, symbol: str) -> PlayedBars:
+    """Return the bars of one symbol over the sessions of a batch.
+
+    Raises:
+        LiuError: if its prices are not known any more.
+    """
+    wanted, notes = _bars_wanted(FoundBatch(row, {}, simulated=False), [symbol], settings.home_path)
+    if wanted is None:
+        raise ConfigError(notes[0])
+    wanted = msgspec.structs.replace(wanted, symbols=(symbol,))
+    return played_bars(wanted, settings.home_path / "market", history_of(wanted, 0))
 
 
 def source_of_backtest(backtesting: Backtesting, outcome: BacktestOutcome, fingerprint: str = "") -> ReportSource:
@@ -155,7 +168,7 @@ def _ratio(equity: Floats) -> float:
     return np.nan if found is None else found
 
 
-def _bars_wanted(found: FoundBatch, home: Path) -> tuple[BarsWanted | None, list[str]]:
+def _bars_wanted(found: FoundBatch, symbols: Sequence[str], home: Path) -> tuple[BarsWanted | None, list[str]]:
     """Return which bars show a batch, for a session those that its strategies saw where it has kept them."""
     row, notes = found.row, list[str]()
     try:
@@ -166,7 +179,7 @@ def _bars_wanted(found: FoundBatch, home: Path) -> tuple[BarsWanted | None, list
         wanted = BarsWanted(first=_day(row), last=_day(row), window=(market["opens_at"], market["closes_at"]))
     if row.environment == ENVIRONMENT:
         return wanted, notes
-    wanted = from_kept(msgspec.structs.replace(wanted, symbols=tuple(sorted(found.traded))), row.batch_id, home)
+    wanted = from_kept(msgspec.structs.replace(wanted, symbols=tuple(symbols)), row.batch_id, home)
     return (wanted, []) if wanted.kept or not notes else (None, notes)
 
 

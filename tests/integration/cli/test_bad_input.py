@@ -287,13 +287,6 @@ def test_every_program_has_help_and_a_version(
     assert re.fullmatch(rf"{name} \d+\.\d+.*\n", program(name, "--version").stdout)
 
 
-@pytest.mark.parametrize("word", ["ui"])
-def test_a_tool_that_is_not_built_says_so_and_ends_with_2(
-    program: Callable[..., subprocess.CompletedProcess[str]], word: str
-) -> None:
-    must_say(program("liu", word), 2, "not built yet")
-
-
 def test_no_running_session_is_no_error_for_status(program: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     told = program("trader", "status")
     assert (told.returncode, told.stderr) == (0, "")

@@ -1,0 +1,50 @@
+"""`liu ui`: serve the pages on this machine and open them in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from liualgotrader.common.errors import ConfigError, OutsideError
+
+_OPTIONS = {
+    "global.developmentMode": "false",
+    "browser.gatherUsageStats": "false",  # no request beyond this machine
+    "server.fileWatcherType": "none",
+    "client.toolbarMode": "minimal",
+    "client.showErrorDetails": "type",
+    "theme.light.primaryColor": "#0072b2",
+    "theme.dark.primaryColor": "#56b4e9",
+}
+
+
+def ui(options: argparse.Namespace) -> int:
+    """Serve the pages until Ctrl-C; streamlit takes the place of this process.
+
+    Raises:
+        ConfigError: if streamlit or plotly is not installed.
+        OutsideError: if the port is in use.
+    """
+    missing = [name for name in ("streamlit", "plotly") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"the pages need {' and '.join(missing)}: pip install 'liualgotrader[ui]'")
+    try:
+        with socket.create_server((options.host, options.port)):
+            pass
+    except OSError as error:
+        raise OutsideError(
+            f"the pages cannot be served at {options.host}:{options.port} ({error.strerror}): name another --port"
+        ) from error
+    app = Path(__file__).parent.parent / "pages" / "app.py"
+    told = _OPTIONS | {
+        "server.address": options.host,
+        "server.port": str(options.port),
+        "server.headless": "true" if options.no_browser else "false",
+    }
+    words = [sys.executable, "-m", "streamlit", "run", str(app), *(f"--{name}={value}" for name, value in told.items())]
+    print(f"The pages: http://{options.host}:{options.port}   Ctrl-C ends them.", flush=True)
+    os.execv(sys.executable, words)  # noqa: S606

@@ -1,0 +1,54 @@
+"""The app that `liu ui` opens: which pages there are, and what is said where one cannot be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+
+import streamlit as st
+
+from liualgotrader.common.errors import LiuError
+from liualgotrader.pages import backtest_pages, day_pages, parts
+
+_PAGES = {
+    "Results": [
+        ("Day", day_pages.day, "today"),
+        ("Trades", day_pages.trades, "candlestick_chart"),
+        ("Refused", day_pages.refused, "block"),
+        ("Calendar", day_pages.calendar, "calendar_month"),
+        ("Scanner picks", day_pages.picks, "filter_alt"),
+    ],
+    "Research": [
+        ("Backtests", backtest_pages.history, "history"),
+        ("Market data", backtest_pages.market_data, "database"),
+    ],
+}
+
+
+def main() -> None:
+    """Show the page that is chosen."""
+    st.set_page_config("LiuAlgoTrader", str(Path(__file__).with_name("icon.svg")), layout="wide")
+    pages = {
+        section: [
+            st.Page(_guarded(show), title=title, icon=f":material/{icon}:", url_path=show.__name__, default=show is day_pages.day)
+            for title, show, icon in named
+        ]
+        for section, named in _PAGES.items()
+    }  # fmt: skip
+    st.navigation(pages).run()
+
+
+def _guarded(show: Callable[[], None]) -> Callable[[], None]:
+    @wraps(show)
+    def shown() -> None:
+        try:
+            show()
+        except LiuError as error:
+            st.error(parts.sentence(error))
+
+    return shown
+
+
+if __name__ == "__main__":
+    main()

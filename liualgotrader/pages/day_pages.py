@@ -1,0 +1,294 @@
+"""Pages about one batch, a session or a backtest: what it gained, each trade and why, and what was refused."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from liualgotrader.analytics import performance
+from liualgotrader.analytics.equity import AccountCurve, curve_of
+from liualgotrader.analytics.records import recorded
+from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.errors import ConfigError, LiuError
+from liualgotrader.common.market_columns import BarColumns, take
+from liualgotrader.pages import charts, parts
+from liualgotrader.pages.batch_rows import BatchRows, frame
+from liualgotrader.pages.record_reader import ListedBatch
+from liualgotrader.supervisor.reporting import bars_of_symbol
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FILLS = 300  # of a batch that are marked on its curve; more hide it
+_TRIPS = 1_000  # of one page of a table
+_ROWS = 500
+_AROUND = 40  # bars shown before and after a trade
+_EVER = datetime.fromisoformat("1970-01-01"), datetime.fromisoformat("9000-01-01")
+_NEW_YORK = "Times are New York's."
+
+GAINS_BY_DAY = """
+    SELECT (t.end_tstamp AT TIME ZONE 'America/New_York')::date AS day, r.batch_id,
+           sum(t.gain_value) AS gain, count(*) AS trades
+    FROM trade_analysis t JOIN algo_run r USING (algo_run_id)
+    WHERE r.algo_env = $1 AND r.batch_id = ANY($2::text[])
+    GROUP BY 1, 2 ORDER BY 1
+"""
+GAINS_BY = """
+    SELECT {by} AS place, sum(t.gain_value) AS gain, count(*) AS trades
+    FROM trade_analysis t JOIN algo_run r USING (algo_run_id)
+    WHERE r.algo_env = $1 AND r.batch_id = ANY($2::text[])
+    GROUP BY 1 ORDER BY 1
+"""
+_BY = {
+    "hour of entry": "extract(hour FROM t.start_tstamp AT TIME ZONE 'America/New_York')::int",
+    "weekday of entry": "to_char(t.start_tstamp AT TIME ZONE 'America/New_York', 'ID Dy')",
+    "entry price": "width_bucket(t.entry_price, ARRAY[1, 5, 10, 20, 50, 100, 500]::numeric[])",
+    "minutes held": "width_bucket(extract(epoch FROM t.end_tstamp - t.start_tstamp) / 60,"
+    " ARRAY[1, 5, 15, 60, 390, 1440]::numeric[])",
+}
+_EDGES = {
+    "entry price": ("below 1 $", "1 to 5 $", "5 to 10 $", "10 to 20 $", "20 to 50 $", "50 to 100 $", "100 to 500 $", "above"),
+    "minutes held": ("below 1", "1 to 5", "5 to 15", "15 to 60", "1 to 6½ h", "up to a day", "longer"),
+}  # fmt: skip
+
+
+def day() -> None:
+    """Show what a batch gained, its equity with fills, and who gained it by what."""
+    one, rows = parts.chosen_batch()
+    _title(one)
+    figures = rows.figures()
+    curve = _curve(one)
+    worst = performance.worst_drawdown(curve.amount) if len(curve.amount) else None
+    parts.headline(figures["total"][0], None if worst is None else worst.depth)
+    if len(curve.amount):
+        fills = rows.fills(*_EVER, most=_FILLS + 1)
+        shown = charts.equity({"account": curve}, fills if len(fills) <= _FILLS else None)
+        st.plotly_chart(shown, width="stretch")
+        st.caption(f"The account's value. {_NEW_YORK}")
+    else:
+        st.info("The account's value was not kept for this batch.")
+    for tab, name in zip(
+        st.tabs(["By strategy", "By symbol", "By exit reason", "Strategy × symbol × exit reason"]),
+        ("strategy", "symbol", "exit reason", "all three"),
+        strict=True,
+    ):
+        with tab:
+            parts.figure_table(figures[name], name)
+            if name in ("exit reason", "all three"):
+                st.caption("Closed round trips only.")
+    left = rows.open_positions()
+    if len(left):
+        st.subheader("Open positions")
+        st.dataframe(left, width="stretch", hide_index=True)
+
+
+def trades() -> None:
+    """Show all round trips of a batch, and of the one that is chosen its chart, its orders and why it was made."""
+    one, rows = parts.chosen_batch()
+    _title(one)
+    figures = rows.figures()
+    if not figures["exit reason"]:
+        st.info("No round trip was closed in this batch. The page Refused says which orders were not sent.")
+        return
+    columns = st.columns(4)
+    chosen = [
+        columns[n].multiselect(name.capitalize(), [f.name for f in figures[name]])
+        for n, name in enumerate(("strategy", "symbol", "exit reason"))
+    ]
+    page = 1
+    if (total := figures["total"][0].trips) > _TRIPS:
+        page = int(columns[3].number_input("Page", 1, -(-total // _TRIPS), 1))
+    table = rows.trips(chosen[0], chosen[1], chosen[2], most=_TRIPS, skip=(page - 1) * _TRIPS)
+    if table.empty:
+        st.info("No round trip fits what is chosen above.")
+        return
+    event: Any = st.dataframe(
+        table.assign(side=table["side"].map({1: "long", -1: "short"})).drop(columns="id"),
+        on_select="rerun", selection_mode="single-row", key=f"trips-{page}", height=260, width="stretch", hide_index=True,
+        column_config={
+            "quantity": "shares",
+            "entry_price": st.column_config.NumberColumn("entry $"),
+            "exit_price": st.column_config.NumberColumn("exit $"),
+            "stop": st.column_config.NumberColumn("stop $"),
+            "target": st.column_config.NumberColumn("target $"),
+            "fees": st.column_config.NumberColumn("fees $", format="%.2f"),
+            "exit_reason": "exit reason",
+            "gain": st.column_config.NumberColumn("gain $", format="%+.2f"),
+            "gain_percentage": st.column_config.NumberColumn("gain %", format="%+.2f"),
+            "r": st.column_config.NumberColumn("R", format="%+.2f"),
+            "entered": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", timezone="America/New_York"),
+            "exited": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", timezone="America/New_York"),
+        },
+    )  # fmt: skip
+    if table["side"].isna().any():
+        st.caption(
+            "Empty columns: an older version wrote these rows. `market_miner` with `[miners.gainloss]` writes them again."
+        )
+    st.download_button("Download as CSV", table.to_csv(index=False), f"trades-{rows.batch_id[:8]}.csv", "text/csv")
+    picked = event.selection.rows
+    place = st.session_state.get("trip", 0)
+    if picked and picked[0] != st.session_state.get("picked"):
+        place = st.session_state["picked"] = picked[0]
+    place = min(place, len(table) - 1)
+    back, onward, _ = st.columns([1, 1, 8])
+    if back.button("Previous", disabled=place == 0):
+        place -= 1
+    if onward.button("Next", disabled=place + 1 == len(table)):
+        place += 1
+    st.session_state["trip"] = place
+    _inspect(one, rows, table.iloc[place].to_dict())
+
+
+def refused() -> None:
+    """Show what was not traded, by the rule that refused it."""
+    one, rows = parts.chosen_batch()
+    _title(one)
+    table = rows.refused()
+    if table.empty:
+        st.info("No order of this batch was refused.")
+        return
+    st.dataframe(table, width="stretch", hide_index=True)
+    rule = st.selectbox("Rule", ["all", *table["rule"].unique()])
+    orders = rows.refused_orders(None if rule == "all" else rule, most=_ROWS)
+    st.dataframe(_with_intents(orders), width="stretch", hide_index=True)
+    st.caption(f"The first {_ROWS} refused orders. {_NEW_YORK} `docs/defaults.md` says what each rule limits.")
+
+
+def picks() -> None:
+    """Show what scanners picked."""
+    one, rows = parts.chosen_batch()
+    _title(one)
+    table = rows.picks()
+    if table.empty:
+        st.info("Nothing was picked in this batch: it has no scanner, or its scanners found nothing.")
+        return
+    st.dataframe(table, width="stretch", hide_index=True)
+    st.caption(_NEW_YORK)
+
+
+def calendar() -> None:
+    """Show gains by day, and by hour, weekday, price and time held, over all batches of an environment."""
+    found = parts.listed()
+    if not found:
+        st.info(parts.NOTHING)
+        return
+    environments = list(dict.fromkeys(one.result.environment for one in found))
+    environment = st.sidebar.selectbox("Environment", environments)
+    by_database: dict[str, list[str]] = {}
+    for one in found:
+        if one.result.environment == environment:
+            by_database.setdefault(one.database, []).append(one.result.batch_id)
+    names = sorted({name for one in found if one.result.environment == environment for name in one.result.parameters})
+    st.title(f"Calendar · {environment}")
+    if environment == "BACKTEST":
+        every = [batch_id for ids in by_database.values() for batch_id in ids]
+        chosen = st.sidebar.selectbox("Backtest", every, format_func=lambda b: b[:8])
+        by_database = {name: [b for b in ids if b == chosen] for name, ids in by_database.items()}
+    st.caption(f"{', '.join(names)}. Round trips by the day on which they were closed.")
+    gains = _over(by_database, GAINS_BY_DAY, environment)
+    if gains.empty:
+        st.info("No round trip was closed in these batches.")
+        return
+    st.plotly_chart(charts.days(gains), width="stretch")
+    by_day = gains.groupby("day", as_index=False)[["gain", "trades"]].sum()
+    st.dataframe(
+        by_day, hide_index=True, column_config={"gain": st.column_config.NumberColumn("gain $", format="%+.2f")}
+    )
+    for column, (name, by) in zip(st.columns(2) * 2, _BY.items(), strict=True):
+        table = _over(by_database, GAINS_BY.format(by=by), environment)
+        table = table.dropna(subset="place").groupby("place", as_index=False)[["gain", "trades"]].sum()
+        if name in _EDGES:
+            table["place"] = [_EDGES[name][int(bucket)] for bucket in table["place"]]
+        elif name == "weekday of entry":
+            table["place"] = table["place"].str[2:]
+        with column:
+            st.subheader(f"By {name}")
+            st.plotly_chart(charts.bars_of_gain(table, "place"), width="stretch", key=name)
+
+
+def _over(by_database: dict[str, list[str]], query: str, environment: str) -> pd.DataFrame:
+    import pandas as pd
+
+    found = [frame(parts.record().fetch(name, query, environment, ids)) for name, ids in by_database.items() if ids]
+    found = [table for table in found if len(table)]
+    return pd.concat(found) if found else pd.DataFrame({"place": [], "day": [], "gain": [], "trades": []})
+
+
+def _title(one: ListedBatch) -> None:
+    figures = one.result.figures
+    days = one.result.session_date
+    if figures and figures.first_day != figures.last_day:
+        days = f"{figures.first_day} to {figures.last_day}"
+    st.title(f"{days} · {one.result.environment}")
+    ended = one.result.end_reason or "it goes on, or was killed"
+    st.caption(f"Batch {one.result.batch_id}. {', '.join(one.result.parameters)}. End: {ended}.")
+
+
+def _curve(one: ListedBatch) -> AccountCurve:
+    return curve_of(parts.record().equity(one.database, one.result.batch_id))
+
+
+@st.cache_data(max_entries=50, show_spinner="reading prices …")
+def _bars(database: str, batch_id: str, symbol: str) -> BarColumns | None:
+    row = parts.record().batch(database, batch_id)
+    return bars_of_symbol(parts.record().settings, row, symbol).bars.get(symbol)
+
+
+def _inspect(one: ListedBatch, rows: BatchRows, trip: dict[str, Any]) -> None:
+    symbol, strategy = trip["symbol"], trip["strategy"]
+    st.subheader(f"{strategy}: {'long' if trip['side'] != -1 else 'short'} {symbol}")
+    began, ended = (trip[name].tz_convert(UTC).to_pydatetime() for name in ("entered", "exited"))
+    first, last = began - timedelta(minutes=5), ended + timedelta(seconds=1)
+    plain = [moment.replace(tzinfo=None) for moment in (began, ended + timedelta(seconds=1))]
+    fills = rows.fills(*plain, symbol=symbol, strategy=strategy, most=_ROWS)
+    try:
+        bars = _bars(one.database, rows.batch_id, symbol)
+    except LiuError as error:
+        bars = None
+        st.warning(parts.sentence(error))
+    if bars is not None and len(fills):
+        around = _around(bars, began, ended)
+        series = _recorded(rows.batch_id, symbol, strategy, around)
+        st.plotly_chart(charts.candles(around, trip, fills, series), width="stretch")
+        st.caption(f"Prices as traded that day. {_NEW_YORK}")
+    with st.expander("Executions", expanded=True):
+        st.dataframe(fills, width="stretch", hide_index=True)
+    with st.expander(
+        "Why: what the strategy wanted from five minutes before to the exit, refused orders too", expanded=True
+    ):
+        st.dataframe(_with_intents(rows.signals(symbol, first, last, most=_ROWS)), width="stretch", hide_index=True)
+    with st.expander("Orders, step by step"):
+        st.dataframe(rows.order_events(symbol, first, last, most=_ROWS), width="stretch", hide_index=True)
+        st.caption(f"The journal has more: `liu journal show {rows.batch_id[:8]} --order ID`.")
+
+
+def _around(bars: BarColumns, began: datetime, ended: datetime) -> BarColumns:
+    import numpy as np
+
+    at = [int(moment.timestamp() * 1_000_000) * 1000 for moment in (began, ended)]
+    first = max(int(np.searchsorted(bars.closed_at, at[0])) - _AROUND, 0)
+    return take(bars, slice(first, int(np.searchsorted(bars.opened_at, at[1], side="right")) + _AROUND))
+
+
+def _recorded(batch_id: str, symbol: str, strategy: str, bars: BarColumns) -> dict[str, pd.Series[float]]:
+    """Return what the strategy recorded while the bars were made, by name."""
+    try:
+        found = recorded(batch_id, symbol, home=parts.record().settings.home_path)
+    except ConfigError:
+        return {}
+    at = found.index.astype("datetime64[ns, UTC]").astype("int64")
+    found = found[(found["strategy"] == strategy) & (at >= bars.opened_at[0]) & (at <= bars.closed_at[-1] + MINUTE)]
+    return {str(name): values["value"] for name, values in found.groupby("name", observed=True)}
+
+
+def _with_intents(signals: pd.DataFrame) -> pd.DataFrame:
+    """Return signals with what they asked for in columns of its own: `ctx.buy(10, reason=…)` reads as its parts."""
+    import pandas as pd
+
+    if signals.empty:
+        return signals
+    asked = pd.DataFrame([json.loads(action) for action in signals["action"]])
+    return pd.concat([signals.drop(columns="action"), asked.astype(str).replace({"nan": "", "None": ""})], axis=1)

@@ -1,0 +1,102 @@
+"""What several pages are made of: the chosen batch, tables of figures, and sentences."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Sequence
+
+import streamlit as st
+
+from liualgotrader.analytics.report_page import dollars, percent, plain
+from liualgotrader.analytics.summary import TradingFigures
+from liualgotrader.common.config import Settings
+from liualgotrader.pages.batch_rows import BatchRows
+from liualgotrader.pages.record_reader import ListedBatch, RecordReader
+
+NOTHING = (
+    "Nothing is recorded yet. `make demo` trades a whole generated session, "
+    "`backtester from 2024-01-02 --to 2024-03-28 --scale minute --generated` plays a quarter; both show here."
+)
+_LISTED = 300
+_SECONDS = 5  # for which the list of batches is not asked for again
+
+
+def sentence(error: Exception) -> str:
+    """Return what went wrong, as Markdown that shows it as it is."""
+    text = str(error)
+    for mark in "\\`*_[]<>$:#":
+        text = text.replace(mark, f"\\{mark}")
+    return text
+
+
+@st.cache_resource
+def record() -> RecordReader:
+    """Return the reader of the record; one for all visitors, closed with the program."""
+    reader = RecordReader(Settings.resolve({}))
+    atexit.register(reader.close)
+    return reader
+
+
+@st.cache_data(ttl=_SECONDS, show_spinner=False)
+def listed(environment: str = "") -> list[ListedBatch]:
+    """Return the newest batches."""
+    return record().results(_LISTED, environment)
+
+
+def chosen_batch(environment: str = "") -> tuple[ListedBatch, BatchRows]:
+    """Let a person choose a batch in the side bar; the address of the page keeps it. Without one the page ends here."""
+    found = listed(environment)
+    if not found:
+        st.info(NOTHING)
+        st.stop()
+    ids = [one.result.batch_id for one in found]
+    asked = st.query_params.get("batch", "")
+    place = next((n for n, batch_id in enumerate(ids) if asked and batch_id.startswith(asked)), 0)
+    names = {one.result.batch_id: one.name for one in found}
+    batch_id = st.sidebar.selectbox("Batch", ids, place, format_func=names.__getitem__)
+    st.query_params["batch"] = batch_id
+    one = found[ids.index(batch_id)]
+    return one, BatchRows(record(), one.database, batch_id)
+
+
+def figure_table(found: Sequence[TradingFigures], name: str) -> None:
+    """Show a row for each group, money to the cent."""
+    st.dataframe(
+        [
+            {
+                name: f.name,
+                "trades": f.trips,
+                "win rate": percent(f.win_rate, digits=1),
+                "profit factor": plain(f.profit_factor),
+                "expectancy $": plain(f.expectancy, sign="+"),
+                "R": plain(f.total_r, sign="+"),
+                "P&L $": float(f.gain),
+                "fees $": float(f.fees),
+                "open": f.open_positions,
+            }
+            for f in found
+        ],
+        column_config={
+            "P&L $": st.column_config.NumberColumn(format="%+.2f"),
+            "fees $": st.column_config.NumberColumn(format="%.2f"),
+        },
+        width="stretch",
+        hide_index=True,
+    )
+
+
+def headline(total: TradingFigures, drawdown: float | None) -> None:
+    """Show what a batch came to."""
+    shown = {
+        "P&L": f"{dollars(total.gain)} $",
+        "Trades": f"{total.trips:,}",
+        "Win rate": percent(total.win_rate, digits=1),
+        "Expectancy": f"{plain(total.expectancy, sign='+')} $",
+        "R": plain(total.total_r, sign="+"),
+        "Profit factor": plain(total.profit_factor),
+        "Max drawdown": percent(drawdown),
+        "Fees": f"{total.fees:,.2f} $",
+    }
+    for names in (list(shown)[:4], list(shown)[4:]):
+        for column, name in zip(st.columns(4), names, strict=True):
+            column.metric(name, shown[name], border=True)

@@ -1,0 +1,123 @@
+"""The rows that pages show, read in transactions that cannot write."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from liualgotrader.common.config import Settings
+from liualgotrader.common.ports import Store
+from liualgotrader.common.rows import BatchResult, BatchRow, EquityRow
+from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, SIMULATED_DATABASE
+from liualgotrader.store.store_factory import open_store
+from liualgotrader.supervisor.request import KEPT_DATABASE, TraderRequest
+from liualgotrader.supervisor.session_database import Record, open_record
+
+T = TypeVar("T")
+
+_ANSWER_SECONDS = 60.0
+DATABASES = "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedBatch:
+    """One batch of the list, with the database that holds it."""
+
+    database: str
+    result: BatchResult
+
+    @property
+    def name(self) -> str:
+        """What a person chooses it by."""
+        r = self.result
+        figures = r.figures
+        gain = f", {figures.gain:+,.2f} $" if figures else ""
+        days = r.session_date
+        if figures and figures.first_day != figures.last_day:
+            days = f"{figures.first_day} to {figures.last_day}"
+        return f"{days} · {r.environment} · {', '.join(r.parameters) or 'no strategy'}{gain} · {r.batch_id[:8]}"
+
+
+class RecordReader:
+    """All databases of a data folder, or the one that DSN names; usable from every thread.
+
+    Raises LiuError from every method where a database cannot be used or reached.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="record", daemon=True)
+        self._thread.start()
+        self._readers: dict[str, Store] = {}
+        self._record = self._await(open_record(settings, TraderRequest()))
+
+    def results(self, most: int = 300, environment: str = "") -> list[ListedBatch]:
+        """Return the newest batches of all databases, the newest first, so many at most."""
+        return self._await(self._results(most, environment))
+
+    def fetch(self, database: str, query: str, *args: Any) -> Sequence[Mapping[str, Any]]:
+        """Return the rows of a query."""
+
+        async def rows() -> Sequence[Mapping[str, Any]]:
+            return await (await self._reader(database)).fetch(query, *args)
+
+        return self._await(rows())
+
+    def batch(self, database: str, batch_id: str) -> BatchRow:
+        """Return the row of a batch."""
+
+        async def row() -> BatchRow:
+            return (await (await self._reader(database)).newest_batches(1, batch_id))[0]
+
+        return self._await(row())
+
+    def equity(self, database: str, batch_id: str) -> Sequence[EquityRow]:
+        """Return the account's value over the sessions of a batch, by day."""
+
+        async def rows() -> Sequence[EquityRow]:
+            return await (await self._reader(database)).equity([batch_id])
+
+        return self._await(rows())
+
+    def close(self) -> None:
+        """Close all connections; the last user of the embedded server stops it."""
+
+        async def closed() -> None:
+            for reader in self._readers.values():
+                await reader.close()
+            await self._record.close()
+
+        self._await(closed())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _results(self, most: int, environment: str) -> list[ListedBatch]:
+        names = [DEFAULT_DATABASE]
+        if self._record.server is not None:
+            there = [row["datname"] for row in await self._record.store.fetch(DATABASES)]
+            names += [name for name in there if KEPT_DATABASE.fullmatch(name) or name == SIMULATED_DATABASE]
+        found = [
+            ListedBatch(name, result)
+            for name in names
+            for result in await (await self._reader(name)).results(most, environment)
+        ]
+        return sorted(found, key=lambda one: one.result.recorded_at, reverse=True)[:most]
+
+    async def _reader(self, name: str) -> Store:
+        if (reader := self._readers.get(name)) is None:
+            if self._record.server is None:
+                dsn = self._record.dsn
+            else:
+                record: Record = await open_record(self.settings, TraderRequest(simulate=True), name)
+                await record.close()  # its tables are up to date now
+                dsn = record.dsn
+            reader = self._readers[name] = await open_store(dsn, readonly=True)
+        return reader
+
+    def _await(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_ANSWER_SECONDS)

@@ -1,0 +1,193 @@
+"""The pages show what SQL says of the fills, in words where there is nothing, and change nothing."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from shutil import which
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from liualgotrader.cli import backtester, liu
+from liualgotrader.common.config import Settings
+from liualgotrader.common.errors import LiuError
+from liualgotrader.pages import parts
+from liualgotrader.pages.record_reader import RecordReader
+from tests.integration.cli.test_report import CASH, STRATEGY
+from tests.integration.stored_rows import rows_of
+
+pytestmark = pytest.mark.integration
+
+PAGES = {
+    "day_pages": ("day", "trades", "refused", "picks", "calendar"),
+    "backtest_pages": ("history", "market_data"),
+}
+CHROMIUM = which("chromium") or which("chromium-browser")
+
+
+@pytest.fixture
+def record(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A record that the pages read: a folder and a database of their own."""
+    monkeypatch.setenv("DSN", dsn)
+    monkeypatch.setenv("LIU_HOME", str(tmp_path / "home"))
+    reader = RecordReader(Settings.resolve({}))
+    monkeypatch.setattr(parts, "record", lambda: reader)
+    st.cache_data.clear()
+    yield dsn
+    reader.close()
+
+
+@pytest.fixture
+def played(record: str, tmp_path: Path) -> str:
+    """The same with a backtest: long and short trades, fees, stops, and a position that is still open."""
+    (tmp_path / "turns.py").write_text(
+        STRATEGY.replace(
+            "if ctx.open_orders", "ctx.record('mean', ctx.bars.close[-20:].mean())\n        if ctx.open_orders"
+        )
+    )
+    (tmp_path / "tradeplan.toml").write_text('[strategies.Turns]\nfilename = "turns.py"\n')
+    days = ("from", "2024-03-12", "--to", "2024-03-14", "--scale", "minute", "--generated", "3", "--fees", "all")
+    assert backtester.run([*days, "--tradeplan", str(tmp_path / "tradeplan.toml"), "--dsn", record]) == 0
+    return record
+
+
+def page(room: str, name: str) -> AppTest:
+    script = f"from liualgotrader.pages import {room}\n{room}.{name}()"
+    shown = AppTest.from_string(script, default_timeout=60).run()
+    assert not shown.exception, shown.exception
+    return shown
+
+
+def money(text: str) -> Decimal:
+    return Decimal(text.replace(",", "").removesuffix(" $"))
+
+
+def test_the_figures_of_a_day_are_those_of_sql_over_the_fills(played: str) -> None:
+    shown = page("day_pages", "day")
+    told = {metric.label: metric.value for metric in shown.metric}
+    (fills,) = rows_of(played, f"SELECT {CASH} AS cash, sum(trade_fee) AS fees FROM new_trades")
+    (left,) = rows_of(played, "SELECT sum(open_quantity * open_price) AS cost FROM gain_loss")
+    trips = rows_of(played, "SELECT gain_value FROM trade_analysis")
+    assert money(told["P&L"]) == pytest.approx(fills["cash"] + left["cost"], abs=Decimal("0.01"))
+    assert money(told["Fees"]) == round(fills["fees"], 2)
+    assert told["Trades"] == str(len(trips))
+    assert told["Win rate"] == f"{100 * sum(t['gain_value'] > 0 for t in trips) / len(trips):.1f} %"
+    by_symbol = shown.dataframe[1].value
+    for row in rows_of(
+        played,
+        f"SELECT t.symbol, {CASH} + coalesce((SELECT sum(open_quantity * open_price) FROM gain_loss g"
+        " WHERE g.symbol = t.symbol), 0) AS gain FROM new_trades t GROUP BY 1",
+    ):
+        (found,) = by_symbol[by_symbol["symbol"] == row["symbol"]]["P&L $"]
+        assert found == pytest.approx(float(row["gain"]), abs=0.011)
+    by_exit = shown.dataframe[2].value
+    assert by_exit["trades"].sum() == len(trips)
+    assert by_symbol["open"].sum() == 3, "one position a symbol is open"
+
+
+def test_the_same_number_on_two_pages_is_the_same_number(played: str) -> None:
+    day = {metric.label: metric.value for metric in page("day_pages", "day").metric}
+    (listed,) = page("backtest_pages", "history").dataframe[0].value.to_dict("records")
+    assert f"{listed['P&L $']:+,.2f} $" == day["P&L"]
+    assert str(listed["trades"]) == day["Trades"]
+    calendar = page("day_pages", "calendar").dataframe[0].value
+    trips = page("day_pages", "trades").dataframe[0].value
+    assert calendar["trades"].sum() == len(trips) == int(day["Trades"])
+    assert calendar["gain"].sum() == pytest.approx(trips["gain"].sum())
+
+
+def test_a_round_trip_is_told_by_its_row_fills_and_reasons(played: str) -> None:
+    shown = page("day_pages", "trades")
+    table = shown.dataframe[0].value
+    row = table.iloc[0]
+    assert {"long", "short"} == set(table["side"])
+    sign = 1 if row["side"] == "long" else -1
+    gross = sign * (row["exit_price"] - row["entry_price"]) * row["quantity"]
+    assert row["gain"] == pytest.approx(gross - row["fees"], abs=1e-4)
+    fills, why = shown.dataframe[1].value, shown.dataframe[2].value
+    assert list(fills["qty"]) == [10, 10]
+    assert fills["at"].iloc[0] == row["entered"]
+    assert set(why["side"]) == {"buy", "sell"}
+    assert str(row["entered"].tz) == "America/New_York"
+    shown.button[1].click().run()
+    assert not shown.exception
+    assert shown.dataframe[1].value["at"].iloc[0] == table.iloc[1]["entered"]
+
+
+@pytest.mark.parametrize(("room", "name"), [(room, name) for room, names in PAGES.items() for name in names])
+def test_a_page_without_a_record_says_what_to_do(record: str, room: str, name: str) -> None:
+    (said,) = page(room, name).info
+    assert "`" in said.value, "a command to type"
+
+
+def test_pages_cannot_write(record: str) -> None:
+    with pytest.raises(LiuError, match="read-only"):
+        parts.record().fetch("liualgotrader", "DELETE FROM new_trades")
+
+
+def test_a_name_from_a_user_is_shown_as_it_is_and_reaches_no_statement(played: str) -> None:
+    hostile = "'); DROP TABLE batch; -- <img src=x onerror=alert(1)> `rm` **b**"
+    rows_of(played, "UPDATE algo_run SET algo_name = $1 RETURNING 1", hostile)
+    st.cache_data.clear()
+    for name in ("day", "trades", "calendar"):
+        page("day_pages", name)
+    assert page("day_pages", "day").dataframe[0].value["strategy"].tolist() == [hostile]
+    assert rows_of(played, "SELECT count(*) AS batches FROM batch")[0]["batches"] == 1
+
+
+def test_a_port_in_use_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(LiuError, match="name another --port"):
+        liu.run(["ui", "--no-browser", "--port", str(taken.getsockname()[1])])
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
+def test_every_page_opens_in_a_browser_without_an_error_or_a_request_beyond_this_machine(played: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "liualgotrader", "ui", "--no-browser", "--port", str(port)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as served:
+        try:
+            _look_at_all_pages(served, port)
+        finally:
+            served.terminate()
+
+
+def _look_at_all_pages(served: subprocess.Popen[str], port: int) -> None:
+    from playwright.sync_api import sync_playwright
+
+    assert served.stdout is not None
+    while "URL:" not in (line := served.stdout.readline()):
+        assert line, "the server ended"
+    assert urlopen(f"http://127.0.0.1:{port}/_stcore/health").read() == b"ok"
+    said: list[Any] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for scheme, width in (("light", 1280), ("dark", 1920)):
+            shown = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 1200}).new_page()
+            shown.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+            shown.on("pageerror", lambda error: said.append(str(error)))
+            shown.on(
+                "request",
+                lambda r: said.append(r.url) if f"//127.0.0.1:{port}/" not in r.url and r.url[:5] not in ("data:", "blob:") else None,
+            )  # fmt: skip
+            shown.goto(f"http://127.0.0.1:{port}/")
+            for title in ("Day", "Trades", "Refused", "Calendar", "Scanner picks", "Backtests", "Market data"):
+                shown.get_by_role("link", name=title, exact=True).click()
+                shown.wait_for_function(
+                    "!document.querySelector('[data-testid=stStatusWidget]') && document.querySelector('h1')",
+                    timeout=60_000,
+                )
+                assert shown.locator("[data-testid=stException]").count() == 0, title
+            shown.get_by_role("link", name="Trades", exact=True).click()
+            shown.wait_for_selector(".js-plotly-plot", timeout=60_000)
+        browser.close()
+    assert said == []
