@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common.calendar import sessions
 from liualgotrader.common.clock import NEW_YORK
+from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.rows import BUYS
 from liualgotrader.common.types import TimeScale
+from liualgotrader.data.data_base import MINUTES
+from liualgotrader.data.data_base import midnight as midnight_of
 from liualgotrader.data.loader import DataLoader
 from liualgotrader.models.connection import fetch_as_dataframe
+from liualgotrader.store.analysis_tables import OF_PORTFOLIO
 from liualgotrader.store.column_values import midnight
 
 if TYPE_CHECKING:
@@ -30,12 +34,10 @@ _TRADES = """
     ORDER BY t.symbol, t.tstamp, t.trade_id
 """
 TRADES_OF_DAYS = _TRADES.format(which="t.tstamp >= $1 AND t.tstamp < $2 AND ($3::text IS NULL OR r.algo_env = $3)")
-TRADES_OF_BATCH = _TRADES.format(which="r.batch_id = $1 AND t.price > 0")
-# A batch may trade for several portfolios: where a run says which, that one counts. Runs of the original do not.
-TRADES_OF_PORTFOLIO = _TRADES.format(
-    which="""t.price > 0 AND coalesce(r.parameters ->> 'portfolio_id', $1) = $1
-        AND r.batch_id IN (SELECT batch_id FROM portfolio_batch_ids WHERE portfolio_id = $1)"""
-)
+# Rows without price and quantity are the original's notes of orders; those without a price alone are splits.
+_EXECUTED = "(t.price > 0 OR t.qty <> 0)"
+TRADES_OF_BATCH = _TRADES.format(which=f"r.batch_id = $1 AND {_EXECUTED}")
+TRADES_OF_PORTFOLIO = _TRADES.format(which=f"{_EXECUTED} AND {OF_PORTFOLIO}")
 RUNS_OF_DAYS = "SELECT * FROM algo_run WHERE start_time >= $1 AND start_time < $2 ORDER BY start_time, algo_run_id"
 BATCHES_OF_DAY = """
     SELECT r.batch_id, min(r.start_time) AS start_time
@@ -54,6 +56,13 @@ PORTFOLIO_OF_BATCH = """
     SELECT p.portfolio_id, p.size, p.account_id
     FROM portfolio_batch_ids b JOIN portfolio p ON p.portfolio_id = b.portfolio_id
     WHERE b.batch_id = $1 ORDER BY b.assoc_id LIMIT 1
+"""
+PORTFOLIOS_OF_SEARCH = """
+    SELECT p.portfolio_id, o.batch_id, o.parameters
+    FROM optimizer_run o JOIN portfolio_batch_ids p ON p.batch_id = o.batch_id
+    WHERE o.optimizer_session_id = $1
+        AND EXISTS (SELECT FROM new_trades t JOIN algo_run r USING (algo_run_id) WHERE r.batch_id = o.batch_id)
+    ORDER BY o.optimizer_run_id
 """
 MOVEMENTS = "SELECT tstamp, amount FROM account_transactions WHERE account_id = $1 ORDER BY tstamp, transaction_id"
 
@@ -231,6 +240,21 @@ async def calc_portfolio_returns(portfolio_id: str) -> pd.DataFrame:
     return _returns(trades, days, float(portfolio["size"]) + _running(moved, days))
 
 
+async def calc_hyperparameters_analysis(optimizer_run_id: str) -> pd.DataFrame:
+    """Return `calc_batch_returns` of each combination of a search that trades for a portfolio, one below the other.
+
+    The index is portfolio and day, the column `configurations` the combination's parameters.
+    """
+    import pandas as pd
+
+    frames = [pd.DataFrame(columns=["equity", "cash", "totals", "configurations"])]
+    found = await _frame(PORTFOLIOS_OF_SEARCH, optimizer_run_id)
+    for portfolio, batch, parameters in found.itertuples(index=False, name=None):
+        returns = (await calc_batch_returns(str(batch))).assign(configurations=str(parameters))
+        frames.append(pd.concat({str(portfolio): returns}))
+    return pd.concat(frames[1:] or frames).rename_axis(["portfolio_id", "date"] if frames[1:] else None)
+
+
 async def compare_to_symbol_returns(portfolio_id: str, symbol: str) -> pd.Series[float]:
     """Return a symbol's close on each session from the portfolio's first trade to its last.
 
@@ -340,8 +364,20 @@ def _worth(symbol: str, trades: pd.DataFrame, frame: pd.DataFrame, loader: DataL
 
 
 def _closes(symbol: str, days: pd.DatetimeIndex, loader: DataLoader) -> pd.Series[float]:
-    closes = loader[symbol].close[days[0].date() : days[-1].date() + timedelta(days=1)]
-    closes.index = closes.index.tz_convert(NEW_YORK).normalize().tz_localize(None)
+    """Return a symbol's closes at the prices of their own days, which go with the shares held then."""
+    import pandas as pd
+
+    first, last = days[0].date(), days[-1].date()
+    try:
+        span = midnight_of(first), midnight_of(last + timedelta(days=1))
+        bars = loader.data_api.raw_bars_now([symbol.upper()], *span, minutes=MINUTES[TimeScale.day]).get(
+            symbol.upper(), ()
+        )
+        times = pd.DatetimeIndex([bar.opened_at for bar in bars], tz="UTC")
+        closes = pd.Series([bar.close for bar in bars], times, dtype=float)
+    except ConfigError:  # the vendor has adjusted ones only
+        closes = loader[symbol].close[first : last + timedelta(days=1)]
+    closes.index = pd.DatetimeIndex(closes.index).tz_convert(NEW_YORK).normalize().tz_localize(None)
     of_days: pd.Series[float] = closes.reindex(days).ffill()
     return of_days
 
@@ -359,9 +395,7 @@ def _returns(trades: pd.DataFrame, days: pd.DatetimeIndex, cash: pd.Series[float
 
 
 def _newest_price(symbol: str, trades: pd.DataFrame) -> tuple[float, pd.Timestamp]:
-    from liualgotrader.common.errors import LiuError
-
-    last = trades.iloc[-1]
+    last = trades[trades["price"] > 0].iloc[-1]
     try:
         bars = DataLoader(TimeScale.day)[symbol]
         price, priced_at = float(bars.close[-1]), bars.symbol_data.index[-1]

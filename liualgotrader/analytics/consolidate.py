@@ -27,12 +27,20 @@ class Consolidation(msgspec.Struct, frozen=True):
     executions: int
 
 
-async def trades(batch_id: str, store: Store, opening: Mapping[Key, CarriedPosition] | None = None) -> Consolidation:
+async def trades(
+    batch_id: str, store: Store | None = None, opening: Mapping[Key, CarriedPosition] | None = None
+) -> Consolidation:
     """Consolidate a batch and save its `gain_loss` and `trade_analysis` rows; safe to repeat.
+
+    Without a `store` it is the program's database, which is opened where none is, as notebooks of the original have it.
 
     Raises:
         DatabaseUnavailable: if the rows cannot be read or written.
     """
+    if store is None:
+        from liualgotrader.models.connection import opened_store
+
+        store = await opened_store()
     result = consolidate(await store.trades(batch_id), opening)
     await store.save_analysis(result.gains, result.analysis)
     return result

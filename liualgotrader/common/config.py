@@ -32,6 +32,7 @@ from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.secret import NO_SECRET, Secret
 from liualgotrader.common.session_plan import PAPER_URL, Endpoints, SessionPlan, updates_address
 from liualgotrader.common.tradeplan import FillProfile, Limits, Simulation
+from liualgotrader.common.types import BrokerType, DataConnectorType
 
 DATA_URL = "https://data.alpaca.markets"
 STREAM_URL = "wss://stream.data.alpaca.markets"
@@ -415,4 +416,10 @@ def show_session(plan: SessionPlan, db_conn_pool: Any = None) -> None:
 def __getattr__(name: str) -> Any:
     if name in _OF_THE_SESSION:
         return _view.get(name, _OF_THE_SESSION[name])
+    if name == "data_connector":
+        return DataConnectorType[Settings.resolve().data_connector]
+    if name == "broker":
+        return BrokerType[Settings.resolve().broker]
+    if name == "dsn":
+        return Settings.resolve().dsn.reveal()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

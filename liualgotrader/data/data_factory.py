@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from liualgotrader.common.config import Secrets
+from liualgotrader.common.config import Secrets, Settings
 from liualgotrader.common.endpoint_address import is_loopback
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.session_plan import Endpoints
-from liualgotrader.data.data_base import SIMULATED
+from liualgotrader.common.types import DataConnectorType
+from liualgotrader.data.data_base import SIMULATED, DataAPI
 
 if TYPE_CHECKING:
     from random import Random
 
     from liualgotrader.common.clock import Clock
-    from liualgotrader.common.config import Settings
     from liualgotrader.common.session_plan import SessionPlan
     from liualgotrader.data.alpaca_data import AlpacaData
     from liualgotrader.data.alpaca_stream import AlpacaStream
@@ -68,6 +68,16 @@ def configured_data(
     secrets = Secrets(key_id=settings.key_id, secret_key=settings.secret_key)
     data = data_for(name, settings.endpoints, secrets, feed=settings.data_feed, timeout_seconds=timeout_seconds)
     return data, SIMULATED if is_loopback(settings.data_url) else f"{name} {settings.data_feed}"
+
+
+def data_loader_factory(connector: DataConnectorType | str | None = None) -> DataAPI:
+    """Return the history of a vendor, else of the one that DATA_CONNECTOR names, as the original did.
+
+    Raises:
+        ConfigError: if no adapter has that name.
+    """
+    name = connector.name if isinstance(connector, DataConnectorType) else connector
+    return configured_data(Settings.resolve(), name or "")[0]
 
 
 def open_stream(

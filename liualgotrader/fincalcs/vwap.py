@@ -18,7 +18,7 @@ def add_daily_vwap(
     and `vwap` are written into the frame from that bar on, and True comes back; False if `back_time` is None
     or no bar starts there or later. `debug` is accepted for the original's sake.
     """
-    if back_time is None:
+    if back_time is None or minute_data.empty:
         return False
     part = minute_data.loc[minute_data.index >= back_time]
     if part.empty:

@@ -86,13 +86,28 @@ class Accounts:
 
         What a strategy books in `buy_callback` or `sell_callback` for the fill of that call is not written again: the
         order gateway books every fill of a strategy with a portfolio.
+
+        Raises:
+            ValueError: if a withdrawal would leave less than nothing, or than the credit line where the account has one;
+                nothing is written then.
         """
         moved, book = Decimal(str(amount)), called.get()
         if book is not None and book.is_booked(account_id, moved):
             return
         if tstamp is not None and tstamp.tzinfo is None:
             tstamp = tstamp.replace(tzinfo=UTC)
-        await current_pool(pool).execute(ADD_TRANSACTION, account_id, str(moved), tstamp, json_text(details or {}))
+        async with current_pool(pool).acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(
+                f"{ACCOUNT} FOR UPDATE", account_id
+            )  # withdrawals at once wait for each other
+            if row is not None and moved < 0:
+                least = -row["credit_line"] if row["allow_negative"] else Decimal(0)
+                if OURS.add(row["balance"], moved) < least:
+                    raise ValueError(
+                        f"account {account_id} holds {row['balance']:.2f} $ and may go down to {least:.2f} $, so"
+                        f" {-moved:.2f} $ cannot be withdrawn"
+                    )
+            await connection.execute(ADD_TRANSACTION, account_id, str(moved), tstamp, json_text(details or {}))
 
     @classmethod
     async def get_transactions(cls, account_id: int, pool: Any = None) -> pd.DataFrame:
@@ -104,7 +119,7 @@ class Accounts:
         return pd.DataFrame({"amount": [float(row["amount"]) for row in rows]}, index=index)
 
     @classmethod
-    async def clear_balance(cls, account_id: int, new_balance: float | Decimal, pool: Any = None) -> None:
+    async def clear_balance(cls, account_id: int, new_balance: float | Decimal = 0.0, pool: Any = None) -> None:
         """Set the balance without a transaction."""
         await current_pool(pool).execute(CLEAR_BALANCE, account_id, str(new_balance))
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from liualgotrader.common import config
 from liualgotrader.common.config import Settings
+from liualgotrader.common.ports import Store
 from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, SIMULATED_DATABASE, EmbeddedServer
 from liualgotrader.store.database import fetch_frame, set_pool
-from liualgotrader.store.store_factory import open_store
+from liualgotrader.store.store_factory import open_store, store_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,11 +39,22 @@ async def create_db_connection(dsn: str | None = None, home: str | None = None, 
     config.show_pool(store.pool)
 
 
+async def open_if_none() -> None:
+    """Open the database as `create_db_connection` does, unless one is open."""
+    if config.db_conn_pool is None:
+        await create_db_connection()
+
+
+async def opened_store() -> Store:
+    """Return the program's database as the port `Store`, opened as `create_db_connection` does where none is."""
+    await open_if_none()
+    return store_on(config.db_conn_pool)
+
+
 async def fetch_as_dataframe(query: str, *args: Any) -> pd.DataFrame:
     """Return a query's rows as a frame with its columns; the database is opened if none is.
 
     `$1`, `$2` … in the query stand for `args`.
     """
-    if config.db_conn_pool is None:
-        await create_db_connection()
+    await open_if_none()
     return await fetch_frame(query, *args, pool=config.db_conn_pool)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from liualgotrader.common.types import AssetType
 from liualgotrader.models.accounts import CREATE as CREATE_ACCOUNT
-from liualgotrader.store.analysis_tables import ASSOCIATE_PORTFOLIO, PORTFOLIO_ACCOUNT
+from liualgotrader.store.analysis_tables import ASSOCIATE_PORTFOLIO, BOOK_AGAIN, PORTFOLIO_ACCOUNT
 from liualgotrader.store.column_values import from_json, json_text
 from liualgotrader.store.database import current_pool
 
@@ -42,19 +43,6 @@ LIST = """
 """
 RESET_BALANCE = "UPDATE accounts SET balance = $2, modified_tstamp = now() WHERE account_id = $1"
 REMOVE_MOVEMENTS = "DELETE FROM account_transactions WHERE account_id = $1 RETURNING transaction_id"
-# Each execution moves what the order gateway books for it.
-BOOK_AGAIN = """
-    INSERT INTO account_transactions (account_id, amount, tstamp, details)
-    SELECT $2, CASE WHEN t.operation IN ('sell', 'sell_short') THEN abs(t.qty) ELSE -t.qty END * t.price - t.trade_fee,
-        t.tstamp AT TIME ZONE 'UTC',
-        jsonb_strip_nulls(jsonb_build_object('symbol', t.symbol, 'operation', t.operation::text,
-            'execution_id', t.execution_id, 'client_order_id', t.client_order_id))
-    FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
-    WHERE t.expire_tstamp IS NULL AND t.price > 0 AND coalesce(r.parameters ->> 'portfolio_id', $1) = $1
-        AND r.batch_id IN (SELECT batch_id FROM portfolio_batch_ids WHERE portfolio_id = $1)
-    ORDER BY t.tstamp, t.trade_id
-    RETURNING 1
-"""
 
 
 @dataclass
@@ -63,7 +51,7 @@ class Portfolio:
 
     portfolio_id: str
     portfolio_size: float
-    asset_type: str
+    asset_type: AssetType
     account_id: int | None
     parameters: dict[str, Any] = field(default_factory=dict)
 
@@ -91,7 +79,7 @@ class Portfolio:
         if row is None:
             raise LookupError(f"there is no portfolio for {key}")
         parameters = from_json(row["parameters"]) or {}
-        return cls(row["portfolio_id"], float(row["size"]), row["assets"], row["account_id"], parameters)
+        return cls(row["portfolio_id"], float(row["size"]), AssetType[row["assets"]], row["account_id"], parameters)
 
     @classmethod
     async def save(
@@ -100,7 +88,7 @@ class Portfolio:
         portfolio_size: float | Decimal,
         credit: float | Decimal,
         parameters: dict[str, Any],
-        asset_type: str = "US_EQUITIES",
+        asset_type: AssetType | str = AssetType.US_EQUITIES,
         external_account_id: str | None = None,
         broker: str | None = None,
         pool: Any = None,

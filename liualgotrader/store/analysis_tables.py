@@ -111,6 +111,24 @@ PORTFOLIO_ACCOUNT = """
     FROM portfolio JOIN accounts ON accounts.account_id = portfolio.account_id
     WHERE portfolio.portfolio_id = $1
 """
+# Which executions (t, of runs r) are a portfolio's: a batch may trade for several. Where a run says for which, that one
+# counts; runs of the original do not.
+OF_PORTFOLIO = """
+    coalesce(r.parameters ->> 'portfolio_id', $1) = $1
+    AND r.batch_id IN (SELECT batch_id FROM portfolio_batch_ids WHERE portfolio_id = $1)
+"""
+# Each execution moves what the order gateway books for it.
+BOOK_AGAIN = f"""
+    INSERT INTO account_transactions (account_id, amount, tstamp, details)
+    SELECT $2, CASE WHEN t.operation IN ('sell', 'sell_short') THEN abs(t.qty) ELSE -t.qty END * t.price - t.trade_fee,
+        t.tstamp AT TIME ZONE 'UTC',
+        jsonb_strip_nulls(jsonb_build_object('symbol', t.symbol, 'operation', t.operation::text,
+            'execution_id', t.execution_id, 'client_order_id', t.client_order_id))
+    FROM new_trades t JOIN algo_run r ON r.algo_run_id = t.algo_run_id
+    WHERE t.expire_tstamp IS NULL AND t.price > 0 AND {OF_PORTFOLIO}
+    ORDER BY t.tstamp, t.trade_id
+    RETURNING 1
+"""
 # The table has no unique key (the original may have repeated rows), so the portfolio's row is locked.
 LOCK_PORTFOLIO = "SELECT portfolio_id FROM portfolio WHERE portfolio_id = $1 FOR UPDATE"
 ASSOCIATE_PORTFOLIO = """

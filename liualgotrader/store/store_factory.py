@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.store.analysis_tables import AnalysisTables
-from liualgotrader.store.database import open_database, our_errors
+from liualgotrader.store.database import Database, open_database, our_errors
 from liualgotrader.store.migrate import migrate as bring_up_to_date
 from liualgotrader.store.migrate import missing_steps
 from liualgotrader.store.postgres_store import PostgresStore
@@ -41,6 +42,15 @@ async def open_store(dsn: str, *, migrate: bool = False, readonly: bool = False)
         await database.close()
         raise
     return PostgresStore(database)
+
+
+def store_on(pool: Any) -> PostgresStore:
+    """Return the record behind a pool that is open already; it cannot hold an account, which needs a connection of its own."""
+
+    async def connect(seconds: float | None) -> Any:
+        raise ConfigError("a store on a pool of the user's holds no account: open one with `open_store`")
+
+    return PostgresStore(Database(pool, connect))
 
 
 async def inspect_database(dsn: str, portfolios: Collection[str] = ()) -> tuple[bool, list[str]]:

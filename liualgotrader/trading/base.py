@@ -7,12 +7,17 @@ answered from what the consumer knows; those that it cannot answer say so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
+from liualgotrader.common.calendar import sessions
 from liualgotrader.common.clock import Clock, as_datetime, instant
 from liualgotrader.common.errors import LiuError
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.trading_data import positions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Trader:
@@ -27,6 +32,15 @@ class Trader:
     def get_market_schedule(self) -> tuple[datetime, datetime]:
         """Return the session's open and close, New York."""
         return as_datetime(self._hours.opens_at), as_datetime(self._hours.closes_at)
+
+    def get_trading_days(self, start_date: date, end_date: date | None = None) -> pd.DataFrame:
+        """Return the sessions of some days, until today if no end is given: index `date`, columns open, close (New York)."""
+        import pandas as pd
+
+        found = sessions(start_date, end_date or as_datetime(self._clock.now()).date())
+        index = pd.DatetimeIndex([session.day for session in found], name="date")
+        hours = {"open": [as_datetime(s.opens_at) for s in found], "close": [as_datetime(s.closes_at) for s in found]}
+        return pd.DataFrame(hours, index=index)
 
     def is_market_open_today(self) -> bool:
         """Say whether there is a session on the day being traded; a session that runs is on one."""

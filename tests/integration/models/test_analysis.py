@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from liualgotrader.analytics import analysis
+from liualgotrader.analytics import analysis, consolidate
 from liualgotrader.cli import liu, portfolios
 from liualgotrader.common import config
 from liualgotrader.common.calendar import session_of
@@ -21,7 +21,9 @@ from liualgotrader.common.rows import AlgoRunRow, TradeRow
 from liualgotrader.common.types import TimeScale
 from liualgotrader.data.loader import DataLoader
 from liualgotrader.models.accounts import Accounts
+from liualgotrader.models.optimizer import OptimizerRun
 from liualgotrader.models.portfolio import Portfolio
+from liualgotrader.reprocess.portfolio import account_transactions
 from liualgotrader.store.database import set_pool
 from liualgotrader.store.postgres_store import PostgresStore
 from tests.contract.test_store_contract import BATCH, batch, trade
@@ -119,6 +121,61 @@ async def test_a_portfolio_is_worth_its_cash_and_its_shares_at_each_close(traded
     assert newest == [["IBM", 5.0, 47.0, 235.0], ["SPY", -4.0, 47.0, -188.0]]  # the 48th session of CountedDays
     closes = await analysis.compare_to_symbol_returns("mine", "QQQ")
     assert closes.tolist() == [0.0, 1.0]
+
+
+async def test_after_a_split_the_new_shares_are_worth_the_closes_of_their_own_days(
+    traded: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await traded.pool.execute(  # as the order gateway writes a split of 2 for 1
+        "INSERT INTO new_trades (algo_run_id, symbol, operation, qty, price, indicators, tstamp)"
+        " SELECT algo_run_id, 'IBM', 'buy', 5, 0, '{}', '2021-11-02 13:40' FROM algo_run WHERE algo_name = 'Mine'"
+    )
+    monkeypatch.setattr(CountedDays, "raw_bars_now", CountedDays.bars_now)
+    monkeypatch.setattr(CountedDays, "bars_now", None)  # adjusted closes would not go with the shares of their days
+    returns = await analysis.calc_portfolio_returns("mine")
+    assert returns["equity"].tolist() == [0.0, 10 * 1.0 - 4 * 1.0]
+    monkeypatch.undo()
+
+
+async def test_executions_are_counted_valued_and_found_by_environment(traded: PostgresStore) -> None:
+    every = await analysis.load_trades_for_period("SIMULATED", FIRST, date(2021, 11, 3))
+    assert (len(every), len(await analysis.load_trades_for_period("PAPER", FIRST, date(2021, 11, 3)))) == (5, 0)
+    assert analysis.count_trades("IBM", every, BATCH) == 3
+    loader = DataLoader(TimeScale.day, data_api=CountedDays(), clock=StandingClock(FRIDAY_NIGHT))
+    mine = await analysis.load_trades_by_portfolio("mine")
+    ibm = mine[mine["symbol"] == "IBM"]
+    assert analysis.calc_symbol_state("IBM", ibm, loader) == (5.0, 47.0, 235.0)
+    frame = pd.DataFrame({"equity": [1.0, 1.0]}, index=pd.DatetimeIndex([FIRST, SECOND]))
+    analysis.calc_symbol_trades_returns("IBM", ibm, frame, loader)
+    assert frame["equity"].tolist() == [1.0, 6.0]  # 20 shares at 0, then 5 at 1
+    account_id = (await Portfolio.load_by_portfolio_id("mine")).account_id
+    assert account_id is not None
+    assert (await analysis.get_cash(account_id, 1000)).to_numpy().tolist() == [[-501.0, 499.0], [800.0, 1299.0]]
+
+
+async def test_combinations_of_a_search_are_compared_by_what_their_portfolios_were_worth(traded: PostgresStore) -> None:
+    assert (await analysis.calc_hyperparameters_analysis("s-1")).empty
+    await traded.pool.execute("DELETE FROM portfolio_batch_ids WHERE portfolio_id = 'other'")
+    await OptimizerRun.save("s-1", BATCH, "(5, 8)")
+    await OptimizerRun.save("s-1", "never-traded", "(5, 9)")
+    found = await analysis.calc_hyperparameters_analysis("s-1")
+    assert found.index.tolist() == [("mine", pd.Timestamp(FIRST)), ("mine", pd.Timestamp(SECOND))]
+    assert found[["totals", "configurations"]].to_numpy().tolist() == [[492.0, "(5, 8)"], [1294.0, "(5, 8)"]]
+
+
+async def test_a_notebook_consolidates_a_batch_by_its_id_alone(traded: PostgresStore) -> None:
+    result = await consolidate.trades(BATCH)
+    # IBM of mine: bought 10 at 20 (fee 1) and 10 at 30, sold 15 at 40; what is left counts for nothing in the gain.
+    rows = await traded.pool.fetch("SELECT symbol, gain_value, open_quantity FROM gain_loss ORDER BY symbol")
+    assert [tuple(row) for row in rows] == [("AAPL", 0, 1), ("IBM", 224, 5), ("SPY", 0, -4)]  # 15 x (40 - 25) - 1
+    assert await consolidate.trades(BATCH) == result
+
+
+async def test_an_account_is_booked_anew_at_the_original_s_address(traded: PostgresStore) -> None:
+    await account_transactions("mine")
+    assert await Portfolio.get_portfolio_account_balance("mine") == 1299
+    with pytest.raises(LookupError):
+        await account_transactions("nobody")
 
 
 @pytest.mark.parity(70)

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import talib
+from hypothesis import given
+from hypothesis import strategies as st
 
-from liualgotrader.fincalcs.incremental import Extremes, Mean, SessionVwap, TrueRange, average_true_range
+from liualgotrader.fincalcs.incremental import (
+    ExponentialMean,
+    Extremes,
+    Mean,
+    SessionVwap,
+    TrueRange,
+    average_true_range,
+)
+from liualgotrader.fincalcs.resample import ResampleRangeType, resample
+from liualgotrader.fincalcs.support_resistance import grouper
+from liualgotrader.fincalcs.trends import SeriesTrendType, get_series_trend, volatility
 from liualgotrader.fincalcs.vwap import add_daily_vwap, anchored_vwap
 
 OPEN = datetime(2024, 3, 8, 14, 30, tzinfo=UTC)
@@ -63,3 +78,48 @@ def test_an_anchored_vwap_begins_at_its_anchor_and_leaves_the_frame_alone() -> N
 
 def test_without_an_anchor_there_is_no_vwap() -> None:
     assert add_daily_vwap(pd.DataFrame({"close": [1.0]})) is False
+
+
+@given(st.lists(st.floats(1, 1000), min_size=1, max_size=60), st.integers(2, 15))
+def test_means_and_extremes_are_those_of_ta_lib(prices: list[float], length: int) -> None:
+    column = np.array(prices)
+    mean, smooth, extremes = Mean(length), ExponentialMean(length), Extremes(length)
+    found: list[list[float]] = []
+    for price in prices:
+        values = mean.update(price), smooth.update(price)
+        extremes.update(price)
+        of_bar = (*values, extremes.highest, extremes.lowest)
+        found.append([math.nan if value is None else value for value in of_bar])
+    expected = [function(column, length) for function in (talib.SMA, talib.EMA, talib.MAX, talib.MIN)]
+    assert np.allclose(np.array(found).T, expected, rtol=1e-9, equal_nan=True)
+
+
+ANYTHING = st.lists(st.floats(), max_size=40)
+CONSTANT = st.builds(lambda value, count: [value] * count, st.floats(), st.integers(0, 40))
+
+
+@given(ANYTHING | CONSTANT, st.integers(1, 15))
+def test_no_helper_raises_whatever_it_is_given(values: list[float], length: int) -> None:
+    """Nothing, one row, constant values, NaN and infinity: each gives a documented value."""
+    for indicator in (Mean(length), ExponentialMean(length)):
+        for value in values:
+            indicator.update(value)
+    extremes, vwap, wilder = Extremes(length), SessionVwap(), TrueRange(length)
+    for value in values:
+        extremes.update(value)
+        vwap.update(value, value)
+        wilder.update(value, value, value)
+    assert vwap.deviation >= 0 or math.isnan(vwap.deviation)
+    column = np.array(values, dtype=float)
+    assert (average_true_range(column, column, column, length) is None) == (len(values) <= length)
+    index = pd.DatetimeIndex([OPEN + timedelta(minutes=i) for i in range(len(values))], tz="UTC")
+    frame = pd.DataFrame({name: column for name in ("open", "high", "low", "close", "volume")}, index=index)
+    assert add_daily_vwap(frame.copy(), back_time=OPEN) is bool(values)
+    assert len(anchored_vwap(frame, OPEN)) == len(values)
+    for span in ResampleRangeType:
+        assert len(resample(frame, span)) <= len(frame)
+    slope, kind = get_series_trend(values)
+    assert kind in SeriesTrendType and not math.isnan(slope)
+    assert [value for group in grouper(values) for value in group] == pytest.approx(values, nan_ok=True)
+    spread = volatility({"IBM": SimpleNamespace(close=frame["close"])}, "IBM", OPEN + timedelta(hours=1))
+    assert spread >= 0 or math.isnan(spread)

@@ -1,0 +1,1 @@
+"""The original's address of bookings made anew; for user code only."""
