@@ -35,9 +35,7 @@ from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.exchange_values import Execution
 from liualgotrader.orders.desk import Desk
 from liualgotrader.orders.desk_messages import (
-    Announce,
     Answer,
-    BrokerCall,
     BrokerRequest,
     BrokerSnapshot,
     Cancel,
@@ -51,12 +49,11 @@ from liualgotrader.orders.desk_messages import (
     Replace,
     Send,
     StopSlotTrading,
-    Tell,
     Tick,
     Warn,
-    Write,
     prices_of,
 )
+from liualgotrader.orders.desk_parts import DirectOutputs
 from liualgotrader.trading.exchange_orders import (
     broker_execution,
     broker_order,
@@ -96,7 +93,8 @@ class OrderPath:
         now: int,
     ) -> None:
         self._engine, self._extremes, self._history, self._record = engine, extremes, history, record
-        self.desk = Desk(orders_later=True)
+        self._outputs = DirectOutputs(record.rows)
+        self.desk = Desk(self._outputs)
         self.exchange = make_exchange(listener=self.hear)
         self.now = now
         self._orders: dict[str, Row] = {}
@@ -112,7 +110,7 @@ class OrderPath:
     def take(self, outputs: Sequence[Output]) -> None:
         """Carry out what the engine has decided."""
         # Before what they lead to: the last outcome of a signal counts, and its refusal comes with the intent.
-        self._record.signals += [output for output in outputs if isinstance(output, SignalRow)]
+        self._record.signals += [output for output in outputs if type(output) is SignalRow]
         if self._extremes is None:
             intents: Any = [output for output in outputs if type(output) in _INTENTS]
             outputs = [output for output in outputs if type(output) not in _INTENTS]
@@ -139,7 +137,7 @@ class OrderPath:
                     at = max(self.now, self._engine.now)
                     self._record.failures.append(f"{output.text}, on {as_datetime(at):%Y-%m-%d at %H:%M} New York")
                 log.log(output.level, "%s", output.text)
-        if outputs and self._extremes is not None:
+        if self._extremes is not None:
             self.settle()
 
     def hear(self, event: str, order: ExchangeOrder, execution: Execution | None) -> None:
@@ -195,36 +193,29 @@ class OrderPath:
 
     def tell(self, *told: Input) -> None:
         """Tell the desk something, and the engine and the exchange what follows from it."""
-        if news := self._decide([*told]):
-            self.take(self._engine.on_news(news, self.now, 0))
+        if (news := self._decide([*told])) and (outputs := self._engine.on_news(news, self.now, 0)):
+            self.take(outputs)
 
     def _decide(self, inputs: list[Input]) -> list[News]:
         """Let the desk decide on inputs and on what the exchange answers to it, and return its news."""
-        news, record = list[News](), self._record
-        rows = record.rows
         for one in inputs:
             for decision in self.desk.decide(one, self.now, 0):
-                kind = type(decision)
-                if kind is Write:
-                    rows.append(decision.row)  # type: ignore[union-attr]
-                elif kind is Tell or kind is Announce:
-                    news.append(decision.news)  # type: ignore[union-attr]
+                if type(decision) is Send:
+                    inputs.append(self._sent(decision.order))
                 elif isinstance(decision, Warn):
-                    record.warnings.append(decision.text)
+                    self._record.warnings.append(decision.text)
                 elif isinstance(decision, CancelAll):
                     inputs += [self._asked(cancel) for cancel in decision.cancels]
                 else:
                     inputs.append(self._asked(decision))  # type: ignore[arg-type]
-        return news
+        return self._outputs.take_news()
 
-    def _asked(self, call: BrokerCall) -> Input:
+    def _asked(self, call: Cancel | Replace | LookUp | Reconcile) -> Input:
         """Ask the exchange and return its answer."""
         self._stirred = True
         exchange = self.exchange
         if isinstance(call, Reconcile):
             return self._snapshot(call.since)
-        if isinstance(call, Send):
-            return self._sent(call.order)
         name = call.client_order_id
         request, order = BrokerRequest.CANCEL, None
         try:
@@ -243,6 +234,7 @@ class OrderPath:
 
     def _sent(self, intent: OrderIntent) -> Answer:
         """Let an order arrive, and return the answer, which says what the updates of its way there would."""
+        self._stirred = True
         exchange, name = self.exchange, intent.client_order_id
         try:
             order = exchange.place(ACCOUNT, order_request(intent), self.now)

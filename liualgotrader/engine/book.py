@@ -179,43 +179,49 @@ _HALF_A_CENT = Decimal("0.005")  # strategies count in floats, and round
 _TOOK_NO_PART = frozenset({OrderState.REPLACED, OrderState.REFUSED, OrderState.REJECTED})  # another one counts
 
 
+class Link(msgspec.Struct, eq=False):
+    """One order of a chain of replacements: where it stands, the newest news of it, and what it has filled."""
+
+    state: OrderState | None = None  # None until the gateway has answered
+    terms: OrderNews | None = None
+    filled: Decimal = ZERO
+
+
 class TrackedOrder(msgspec.Struct, eq=False):
-    """One order of the slot: the strategy's handle, the states of the orders of its chain, its executions."""
+    """One order of the slot: the strategy's handle, the orders of its chain, its executions."""
 
     handle: OrderHandle
     at: int
     price: Decimal = ZERO  # dollars per share that it may cost, 0 if unknown
     signal: SignalRow | None = None  # its row, until the gateway has taken the order or refused it
-    states: dict[str, OrderState | None] = {}  # oldest first
-    terms: dict[str, OrderNews] = {}  # the newest news of each
-    filled_by: dict[str, Decimal] = {}
+    chain: dict[str, Link] = {}  # oldest first
     filled: Decimal = ZERO
     value: Decimal = ZERO  # dollars paid or received for `filled`
     fees: Decimal = ZERO
 
-    def update_handle(self) -> None:
-        """Show in the handle the order of the chain that counts.
+    def update_handle(self, current: Link) -> None:
+        """Show in the handle the order of the chain that counts: `current`, where it is the only one.
 
         That is the oldest that may still trade, while its replacement is only asked for; else the one that ended last.
         """
-        handle, states = self.handle, self.states
-        if len(states) == 1:  # an order that nothing has replaced
-            [(current, state)] = states.items()
-            handle.open, handle.state, before = state is None or not state.is_final, state, ZERO
-        else:
-            alive = ended = newest = ""
-            for newest, state in states.items():
-                if state is None or not state.is_final:
-                    alive = alive or newest
-                if state not in _TOOK_NO_PART:
-                    ended = newest
-            current = alive or ended or newest
-            handle.open, handle.state = bool(alive), states[current]
-            before = self.filled - self.filled_by.get(current, ZERO)  # by the rest of the chain
-        terms = self.terms.get(current)
+        handle, before, state = self.handle, ZERO, current.state
+        is_open = state is None or not state.is_final
+        if len(self.chain) > 1:
+            alive = ended = None
+            for link in self.chain.values():
+                if link.state is None or not link.state.is_final:
+                    alive = alive or link
+                if link.state not in _TOOK_NO_PART:
+                    ended = link
+            current = alive or ended or link
+            is_open, state = alive is not None, current.state
+            before = self.filled - current.filled  # by the rest of the chain
+        handle.open, handle.state = is_open, state
+        terms = current.terms
         if terms is None:
             return
-        handle.reason = terms.reason or handle.reason
+        if terms.reason:
+            handle.reason = terms.reason
         handle.quantity = before + terms.quantity if before else terms.quantity
         if terms.type is not None:
             handle.type, handle.limit_price, handle.stop_price = terms.type, terms.limit_price, terms.stop_price
@@ -314,8 +320,8 @@ class Book:
 
     def apply(self, fill: Fill) -> None:
         """Book a fill; the position after it is the one that the gateway states."""
-        symbol, before = fill.symbol, self.quantity(fill.symbol)
-        after = fill.position
+        symbol, after = fill.symbol, fill.position
+        before = self.quantities.get(symbol, ZERO)
         self.cash -= fill.side.sign * fill.quantity * fill.price + fill.fee
         self.quantities[symbol] = after
         self.positions[symbol] = float(after)
@@ -396,8 +402,11 @@ class Book:
         tracked = self._tracked.get(name)
         if tracked is None:
             tracked = self._order_of(name, news.chain, news.symbol, news.side, news.quantity, news.at)
-        tracked.states[name], tracked.terms[name] = news.state, news
-        self._reindex(tracked)
+        link = tracked.chain.get(name)
+        if link is None:
+            link = tracked.chain[name] = Link()
+        link.state, link.terms = news.state, news
+        self._reindex(tracked, link)
         signal, tracked.signal = tracked.signal, None
         return signal
 
@@ -408,15 +417,16 @@ class Book:
         if tracked is None:
             whole = fill.cumulative_quantity + fill.remaining_quantity
             tracked = self._order_of(name, "", fill.symbol, fill.side, whole, fill.at)
+        link = tracked.chain[name]
+        link.filled = fill.cumulative_quantity
         tracked.filled += fill.quantity
-        tracked.filled_by[name] = fill.cumulative_quantity
         tracked.value += fill.quantity * fill.price
         tracked.fees += fill.fee
         tracked.handle.filled = tracked.filled
         tracked.handle.average_price = tracked.value / tracked.filled
         if not fill.remaining_quantity:
-            tracked.states[name] = OrderState.FILLED
-        self._reindex(tracked)
+            link.state = OrderState.FILLED
+        self._reindex(tracked, link)
         return tracked
 
     def _order_of(
@@ -431,15 +441,15 @@ class Book:
 
     def _add(self, tracked: TrackedOrder) -> None:
         handle = tracked.handle
-        tracked.states[handle.client_order_id] = None
+        tracked.chain[handle.client_order_id] = Link()
         self._tracked[handle.client_order_id] = tracked
         self._open.setdefault(handle.symbol, []).append(tracked)
         self._used[handle.symbol] = self.strategy
 
-    def _reindex(self, tracked: TrackedOrder) -> None:
+    def _reindex(self, tracked: TrackedOrder, changed: Link) -> None:
         handle = tracked.handle
         was_open, symbol = handle.open, handle.symbol
-        tracked.update_handle()
+        tracked.update_handle(changed)
         if handle.open is was_open:
             return
         if handle.open:

@@ -454,26 +454,27 @@ class Engine:
 
     def _on_slot_news(self, news: SlotNews) -> None:
         slot = self.slots.get(news.slot)
-        if slot is None or news.seq <= slot.book.seq:
+        if slot is None:
             return
-        if news.seq > slot.book.seq + 1:
-            if not slot.book.has_hole:
-                slot.book.has_hole = True
-                self._ordering.out.append(Declare(slot.number, slot.name, slot.day_trade, slot.book.seq))
+        book = slot.book
+        if news.seq != book.seq + 1:
+            if news.seq > book.seq and not book.has_hole:
+                book.has_hole = True
+                self._ordering.out.append(Declare(slot.number, slot.name, slot.day_trade, book.seq))
             return
-        slot.book.seq, slot.book.has_hole = news.seq, False
-        if isinstance(news, Fill):
-            self._on_fill(slot, news)
-        elif isinstance(news, OrderNews):
-            signal = slot.book.apply_news(news)
+        book.seq, book.has_hole = news.seq, False
+        if type(news) is OrderNews:
+            signal = book.apply_news(news)
             if news.state is OrderState.REFUSED:
                 self._ordering.refused(slot, news, signal)
             elif news.reason and news.state.is_final:
                 self._caller.log(
                     logging.INFO, f"order {news.client_order_id} {news.symbol} {news.state.value}: {news.reason}"
                 )
-        elif isinstance(news, Protection):
-            slot.book.notes.apply_echo(news, rebuilding=slot.book.rebuilding)
+        elif type(news) is Fill:
+            self._on_fill(slot, news)
+        elif type(news) is Protection:
+            book.notes.apply_echo(news, rebuilding=book.rebuilding)
 
     def _on_fill(self, slot: StrategySlot, fill: Fill) -> None:
         book = slot.book

@@ -10,7 +10,7 @@ from liualgotrader.common.money import exact
 from liualgotrader.common.orders import BrokerAccount, BrokerActivity
 from liualgotrader.common.rows import ActivityRow
 from liualgotrader.orders.closing import flatten, guard_stopped, take_back_everything
-from liualgotrader.orders.desk_messages import Announce, KillSwitch, Prices
+from liualgotrader.orders.desk_messages import KillSwitch, Prices
 from liualgotrader.orders.desk_state import KILL_SWITCH, DeskState
 from liualgotrader.orders.resolving import close_foreign
 
@@ -39,7 +39,7 @@ def on_account(state: DeskState, account: BrokerAccount) -> None:
         ACCOUNT_UNKNOWN, f"the broker does not state {' and '.join(unknown)} of the account" if unknown else ""
     )
     _check_loss(state)
-    state.outputs.append(Announce(state.account_news()))
+    state.outputs.announce(state.account_news())
 
 
 def on_prices(state: DeskState, message: Prices) -> None:

@@ -59,7 +59,8 @@ def find(state: DeskState, seen: BrokerOrder) -> DeskOrder | None:
     before = orders.replaced_by_others.pop(seen.broker_order_id, None) if orders.replaced_by_others else None
     known = orders.by_broker_id.get(seen.broker_order_id) or orders.by_id.get(seen.client_order_id)
     if known is not None:
-        return None if _is_another(state, known, seen) else known
+        is_ours = known.symbol == seen.symbol and known.side is seen.side
+        return known if is_ours or not _is_another(state, known, seen) else None
     before = before or orders.by_broker_id.get(seen.replaces)
     if before is not None:
         order = _adopt(state, seen, before.slot, before)

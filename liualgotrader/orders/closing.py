@@ -191,13 +191,14 @@ def take_back_entries(state: DeskState, reason: str, slot: int | None = None) ->
 def follow_closings(state: DeskState, order: DeskOrder) -> None:
     """An order has ended or filled: go on with the closings that waited for it, or begin one that it made necessary."""
     close_what_must_not_stay(state, order.slot, order.symbol)
-    for closing in state.closings.in_symbol(order.symbol):
-        advance(state, closing)
+    if state.closings:
+        for closing in state.closings.in_symbol(order.symbol):
+            advance(state, closing)
 
 
 def close_what_must_not_stay(state: DeskState, slot: int, symbol: str) -> None:
     """Close a position that must not stay open: everything of its slot is closed, or its day is over."""
-    if reason := state.closings.reason(slot):
+    if state.closings.flattening and (reason := state.closings.reason(slot)):
         indicators: Mapping[str, Any] = {"flatten": reason}
     elif state.slots[slot].day_trade and liquidation_is_over(state):
         reason, indicators = "liquidation", LIQUIDATION

@@ -26,7 +26,7 @@ from liualgotrader.common.rows import OrderRow, TradedBefore
 from liualgotrader.orders import account_state, broker_side, closing, exits, intents, rebuilding, reconcile, resolving
 from liualgotrader.orders import desk_messages as messages
 from liualgotrader.orders.desk_books import Day
-from liualgotrader.orders.desk_parts import Due
+from liualgotrader.orders.desk_parts import Due, Outputs
 from liualgotrader.orders.desk_state import KILL_SWITCH, DeskState
 from liualgotrader.orders.order import DeskOrder, OrderStep, Origin
 
@@ -42,12 +42,12 @@ class Desk:
     The first input is `Begin`. After a restart the journaled inputs are decided again, their commands thrown
     away, and a new `Begin` asks for the fate of whatever was under way.
 
-    With `orders_later` the rows of orders are made by `take_order_rows`, for an owner who needs the newest alone.
+    With `DirectOutputs` rows and news are no decisions, and `take_order_rows` makes the rows of orders.
     """
 
-    def __init__(self, *, orders_later: bool = False) -> None:
+    def __init__(self, outputs: Outputs | None = None) -> None:
         self._state: DeskState | None = None
-        self._orders_later = orders_later
+        self._outputs = Outputs() if outputs is None else outputs
 
     # --- deciding ----------------------------------------------------------------------------------
 
@@ -56,18 +56,17 @@ class Desk:
 
         Carry out the decisions only after the input is on disk.
         """
-        state = self._state
-        if isinstance(message, messages.Begin):
+        state, kind = self._state, type(message)
+        if kind is messages.Begin:
             restarted = state is not None
-            state = self._state = state or DeskState(message)
-            if self._orders_later and not restarted:
-                state.unwritten = {}
+            state = self._state = state or DeskState(message, self._outputs)
             state.now, state.machine = now, machine
             on_begin(state, message, restarted=restarted)
         else:
-            state = state or self.state  # which says what is missing
+            if state is None:
+                state = self.state  # which says what is missing
             state.now, state.machine = now, machine
-            _HANDLERS[type(message)](state, message)
+            _HANDLERS[kind](state, message)
         if state.changed:
             _follow_changes(state)
         return state.outputs.take()

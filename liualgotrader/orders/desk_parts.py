@@ -11,10 +11,11 @@ from typing import Any
 
 from liualgotrader.common.clock import NEVER
 from liualgotrader.common.money import ZERO
-from liualgotrader.common.orders import BrokerAccount, BrokerActivity, News, SlotNews
+from liualgotrader.common.orders import AccountNews, BrokerAccount, BrokerActivity, News, SlotNews
 from liualgotrader.common.rows import Row
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.orders.desk_messages import Cancel, Decision, Missing, Tell, Warn, Write
+from liualgotrader.orders.desk_messages import Announce, Cancel, Decision, Missing, Tell, Warn, Write
+from liualgotrader.orders.order import DeskOrder
 
 Place = tuple[int, str]  # slot and symbol
 
@@ -111,6 +112,7 @@ class Outputs(list[Decision]):
     """The decisions of the present input, with the numbers of rows and news."""
 
     rows = 0  # written so far
+    orders: dict[str, DeskOrder] | None = None  # None: each row of an order is written at once
 
     def warn(self, level: str, text: str) -> None:
         """Say something to a person."""
@@ -131,6 +133,10 @@ class Outputs(list[Decision]):
         """Send a slot something without a number of its own, or news it was sent before."""
         self.append(Tell(slot, news))
 
+    def announce(self, news: AccountNews) -> None:
+        """Tell every consumer the account's figures."""
+        self.append(Announce(news))
+
     def take_cancels(self, before: int) -> list[Cancel]:
         """Return the cancels decided on after the first `before` decisions, which are no decisions any more."""
         new = self[before:]
@@ -139,9 +145,40 @@ class Outputs(list[Decision]):
 
     def take(self) -> list[Decision]:
         """Return all decisions and begin anew."""
+        if not self:
+            return []
         decisions = self[:]
         self.clear()
         return decisions
+
+
+class DirectOutputs(Outputs):
+    """The same for an owner in this process: rows go into its list, news into another, and are no decisions.
+
+    Of an order whose row changes only the newest row is made, when it is asked for.
+    """
+
+    def __init__(self, written: list[Row]) -> None:
+        super().__init__()
+        self.write = written.append  # type: ignore[method-assign]
+        self.news: list[News] = []
+        self.orders: dict[str, DeskOrder] = {}  # whose rows are to be made, by client order id
+
+    def tell(self, slot: DeskSlot, news: SlotNews) -> None:
+        slot.news.append(news)
+        slot.next_news += 1
+        self.news.append(news)
+
+    def tell_again(self, slot: int, news: News) -> None:
+        self.news.append(news)
+
+    def announce(self, news: AccountNews) -> None:
+        self.news.append(news)
+
+    def take_news(self) -> list[News]:
+        """Return all news and begin anew."""
+        news, self.news = self.news, []
+        return news
 
 
 class Quarantine:
@@ -213,7 +250,7 @@ class Closings(dict[Place, Closing]):
 
     def in_symbol(self, symbol: str) -> list[Closing]:
         """Return the closings in a symbol, oldest first."""
-        return [c for c in self.values() if c.symbol == symbol] if self else []
+        return [c for c in self.values() if c.symbol == symbol]
 
     def flatten(self, slot: int | None, reason: str) -> None:
         """Let nothing stay open in a slot, or (None) in any."""

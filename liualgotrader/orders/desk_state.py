@@ -30,7 +30,7 @@ from liualgotrader.common.orders import (
 from liualgotrader.common.rows import ForeignRow, OrderEventRow, OrderRow, PlanRow
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.orders.desk_books import Day, Orders, Position, Positions
-from liualgotrader.orders.desk_messages import Announce, Begin, DeskTerms, LookUp, Reconcile, Send, Write
+from liualgotrader.orders.desk_messages import Begin, DeskTerms, LookUp, Reconcile, Send
 from liualgotrader.orders.desk_parts import Alarms, BrokerView, Closings, DeskSlot, Due, Outputs, Quarantine, Slots
 from liualgotrader.orders.order import DeskOrder, OrderStep, Origin, after, trade_row, word
 
@@ -43,12 +43,12 @@ LONGEST_WAIT = 30  # machine seconds between two attempts to read them
 class DeskState:
     """All that the desk remembers, in parts that change their own fields."""
 
-    def __init__(self, begin: Begin) -> None:
+    def __init__(self, begin: Begin, outputs: Outputs) -> None:
         self.terms: DeskTerms = begin.terms
         self.generation = begin.generation
         self.now = 0
         self.machine = 0
-        self.outputs = Outputs()
+        self.outputs = outputs
         self.orders = Orders()
         self.positions = Positions(self.orders)
         self.quarantine = Quarantine()
@@ -64,7 +64,6 @@ class DeskState:
         self._fills_in: dict[str, int] = {}  # symbol -> number of the newest fill in it
         # (slot, symbol, cause) of the failed exits that a person knows of.
         self._failed_exits_reported: set[tuple[int, str, str]] = set()
-        self.unwritten: dict[str, DeskOrder] | None = None  # orders whose rows are made later; None: none is
         self._disbelieved: set[tuple[int, str, str]] = set()  # executions that go beyond their order
         self.take_terms(begin)
 
@@ -107,7 +106,8 @@ class DeskState:
 
     def lacking(self, symbol: str) -> bool:
         """Whether the account has less of a symbol than our books say."""
-        return self.positions.ours(symbol) * self.broker_view.beyond(symbol) < 0
+        view = self.broker_view
+        return bool(view.foreign or view.differences) and self.positions.ours(symbol) * view.beyond(symbol) < 0
 
     def set_foreign(self, symbol: str, shares: Decimal) -> None:
         """Take note of shares that are not ours, in the record too."""
@@ -207,25 +207,22 @@ class DeskState:
     def note(self, order: DeskOrder, event: str, details: dict[str, Any], at: int = 0) -> None:
         """Store something that happened to an order, and its newest row."""
         order.events += 1
-        outputs = self.outputs
-        outputs.rows += 1
-        row = OrderEventRow(order.client_order_id, order.events, event, at or self.now, details)
-        outputs.append(Write(outputs.rows, row))
+        self.outputs.write(OrderEventRow(order.client_order_id, order.events, event, at or self.now, details))
         self.write(order)
 
     def write(self, order: DeskOrder) -> None:
         """Store an order's newest row, or remember that it is to be made."""
         order.stored_filled = order.filled
-        if self.unwritten is None:
+        if (later := self.outputs.orders) is None:
             self.outputs.write(self._row(order))
         else:
-            self.unwritten[order.client_order_id] = order
+            later[order.client_order_id] = order
 
     def take_order_rows(self) -> dict[str, OrderRow]:
         """Return the newest rows of the orders that something has happened to since the last call, by client order id."""
-        rows = {name: self._row(order) for name, order in (self.unwritten or {}).items()}
-        if self.unwritten is not None:
-            self.unwritten.clear()
+        later = self.outputs.orders or {}
+        rows = {name: self._row(order) for name, order in later.items()}
+        later.clear()
         return rows
 
     def resize(self, order: DeskOrder, quantity: Decimal) -> None:
@@ -466,14 +463,17 @@ class DeskState:
                 "WARNING" if text else "INFO", f"entries stopped: {text}" if text else f"no longer: {before}"
             )
         if self.broker_view.account is not None:
-            self.outputs.append(Announce(self.account_news()))
+            self.outputs.announce(self.account_news())
 
     # --- ids ---------------------------------------------------------------------------------------
 
-    def strategy_id(self, client_order_id: str, slot: int) -> OrderId | None:
-        """Return the parts of an id of ours, whatever its batch; of one that the slot's strategy gives in few steps."""
-        number = client_order_id.removeprefix(f"{PREFIX}{self.batch}-{slot}-")
-        return OrderId(self.batch, slot, int(number)) if number.isdecimal() else OrderId.parse(client_order_id)
+    def number_of(self, intent: OrderIntent) -> int | None:
+        """Return the number in the id of an order, or of what replaces it, if it is one of this batch and its slot."""
+        prefix = f"{PREFIX}{self.batch}-{intent.slot}-"
+        if not intent.client_order_id.startswith(prefix):
+            return None
+        number = intent.client_order_id[len(prefix) :].partition("-")[0]
+        return int(number) if number.isdecimal() else None
 
     def own_id(self, client_order_id: str) -> OrderId | None:
         """Return the parts of an id of this batch, None if it is not one."""

@@ -74,8 +74,9 @@ def staying(state: DeskState, leaving: DeskOrder) -> list[DeskOrder]:
 def can_leave(state: DeskState, leaving: DeskOrder, beside: Sequence[DeskOrder]) -> Decimal:
     """Return how many shares an exit can trade while the orders `beside` it go on."""
     side = leaving.side
-    mine = held_by_exits([o for o in beside if o.slot == leaving.slot], side)
-    free = -state.positions.held(leaving.slot, leaving.symbol) * side.sign - mine
+    free = -state.positions.held(leaving.slot, leaving.symbol) * side.sign
+    if beside:
+        free -= held_by_exits([o for o in beside if o.slot == leaving.slot], side)
     if state.lacking(leaving.symbol):
         free = min(free, -state.there(leaving.symbol) * side.sign - held_by_exits(beside, side))
     return max(ZERO, min(free, leaving.quantity))
@@ -83,8 +84,9 @@ def can_leave(state: DeskState, leaving: DeskOrder, beside: Sequence[DeskOrder])
 
 def send(state: DeskState, order: DeskOrder) -> None:
     """Send an approved exit, cut to what is still there, as soon as nothing stands in its way; not if that is too late."""
-    too_late = market_has_closed(state) or state.now >= order.written_at + LONGEST_WAIT * SECOND
-    if too_late and order.client_order_id in state.orders.waiting:
+    if order.client_order_id in state.orders.waiting and (
+        market_has_closed(state) or state.now >= order.written_at + LONGEST_WAIT * SECOND
+    ):
         give_up(state, order)
         return
     others = [o for o in state.orders.in_symbol(order.symbol) if o is not order]

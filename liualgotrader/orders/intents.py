@@ -6,15 +6,15 @@ or is sent again after the `Declare` that precedes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 from itertools import chain
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import msgspec
 
 from liualgotrader.common.money import LARGEST, ONE, ZERO, to_tick
-from liualgotrader.common.order_id import OrderId
 from liualgotrader.common.orders import (
     CancelIntent,
     CaughtUp,
@@ -38,10 +38,13 @@ _SMALLEST_FIGURE = _SMALLEST_PART / 10
 _TERMS = ("quantity", "limit_price", "stop_price")
 _PRICES = ("limit_price", "stop_price", "take_profit", "stop_loss")
 _PLAN = ("planned_stop", "planned_target")
-_FIGURES: Mapping[type, tuple[str, ...]] = {
-    OrderIntent: ("quantity", *_PRICES, *_PLAN, "reference_price"),
-    ReplaceIntent: _TERMS,
-    Protect: _PLAN,
+_FIGURES: Mapping[type, tuple[tuple[str, ...], Callable[[Any], tuple[Decimal | None, ...]]]] = {
+    kind: (names, attrgetter(*names))
+    for kind, names in (
+        (OrderIntent, ("quantity", *_PRICES, *_PLAN, "reference_price")),
+        (ReplaceIntent, _TERMS),
+        (Protect, _PLAN),
+    )
 }
 Asked = TypeVar("Asked", OrderIntent, ReplaceIntent, Protect)
 
@@ -52,13 +55,13 @@ def on_order(state: DeskState, asked: OrderIntent) -> None:
         return
     sane, problem = _checked(asked)
     intent = on_ticks(sane)
-    slot, own = state.slots[intent.slot], state.strategy_id(intent.client_order_id, intent.slot)
-    if own is not None and own.number >= slot.next_number:
-        slot.next_number = own.number + 1
+    slot, number = state.slots[intent.slot], state.number_of(intent)
+    if number is not None and number >= slot.next_number:
+        slot.next_number = number + 1
     if intent.reference_price is not None and intent.reference_price > 0:
         state.positions.see(intent.symbol, intent.reference_price)
     order = DeskOrder(intent, Origin.STRATEGY, state.now)
-    case = _approved(state, order, own, problem)
+    case = _approved(state, order, number, problem)
     if case is None:
         return
     state.enter(order, _found(case))
@@ -80,7 +83,7 @@ def on_replace(state: DeskState, asked: ReplaceIntent) -> None:
     order.takes_the_place_of(old)
     if reason := state.orders.not_replaceable(old):
         problem = Refused("not_working", f"{old.client_order_id} {reason}")
-    case = _approved(state, order, OrderId.parse(intent.client_order_id), problem)
+    case = _approved(state, order, state.number_of(intent), problem)
     if case is None:
         return
     old.successor = order.client_order_id
@@ -137,8 +140,8 @@ def _checked(asked: Asked) -> tuple[Asked, Refused | None]:
     A Decimal may be NaN, or too large or small for our arithmetic and rows. An unusable reference price is unknown.
     """
     wrong: dict[str, Decimal] = {}
-    for name in _FIGURES[type(asked)]:
-        value = getattr(asked, name)
+    names, figures_of = _FIGURES[type(asked)]
+    for name, value in zip(names, figures_of(asked), strict=True):
         if value and not (value.is_finite() and _SMALLEST_FIGURE <= abs(value) <= LARGEST):
             wrong[name] = value
     if not wrong:
@@ -151,9 +154,9 @@ def _checked(asked: Asked) -> tuple[Asked, Refused | None]:
     return msgspec.structs.replace(asked, **left_out), Refused(rule, ", ".join(found)) if found else None
 
 
-def _approved(state: DeskState, order: DeskOrder, own: OrderId | None, problem: Refused | None) -> Case | None:
+def _approved(state: DeskState, order: DeskOrder, number: int | None, problem: Refused | None) -> Case | None:
     """Return what risk looked at if it agrees; else, or if there is a problem already, refuse the order."""
-    case = _case(state, order, own) if problem is None else None
+    case = _case(state, order, number) if problem is None else None
     refused = judge(case) if case is not None else problem
     if refused is not None:
         state.refuse(order, *refused)
@@ -222,7 +225,7 @@ def _replaced(state: DeskState, old: DeskOrder, asked: ReplaceIntent, client_ord
     )
 
 
-def _case(state: DeskState, order: DeskOrder, own: OrderId | None) -> Case:
+def _case(state: DeskState, order: DeskOrder, number: int | None) -> Case:
     intent, side, symbol, slot, orders = order.intent, order.side, order.symbol, state.slots[order.slot], state.orders
     positions, view = state.positions, state.broker_view
     held = positions.held(order.slot, symbol)
@@ -251,7 +254,7 @@ def _case(state: DeskState, order: DeskOrder, own: OrderId | None) -> Case:
         machine=state.machine,
         terms=state.terms,
         slot=slot,
-        slot_known=slot.plan is not None and own is not None and own[:2] == (state.batch, order.slot),
+        slot_known=slot.plan is not None and number is not None,
         orders=orders,
         held=held,
         is_exit=is_exit,
