@@ -182,9 +182,11 @@ class Reservations:
 
     def _add(self, reservation: Reservation, times: int) -> None:
         side = reservation.symbol, reservation.sign
-        self._shares[reservation.symbol] = self._shares.get(reservation.symbol, 0) + times * reservation.shares
-        self._value[reservation.marginable] += times * reservation.value
-        self._opening[side] = self._opening.get(side, 0) + times * reservation.opens
+        if reservation.opens:
+            self._value[reservation.marginable] += times * reservation.value
+            self._opening[side] = self._opening.get(side, 0) + times
+        else:
+            self._shares[reservation.symbol] = self._shares.get(reservation.symbol, 0) + times * reservation.shares
         if reservation.reach is not None:
             reaches = self._reaches.setdefault(side, [])
             if times > 0:

@@ -122,7 +122,7 @@ class Exchange:
 
     def legs(self, order: ExchangeOrder) -> list[ExchangeOrder]:
         """Return the exits of an order, the exchange's own."""
-        return [self._venue.orders[leg] for leg in order.child_ids]
+        return self._venue.legs(order)
 
     def replace(self, account_id: str, order_id: str, now: int, changes: OrderChanges) -> OrderView:
         """Ask for other terms and return the new order; if the old one fills first, the new one is rejected.

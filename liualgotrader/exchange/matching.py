@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from liualgotrader.common.events import Bar, Counts, Quote, TradeTick
 from liualgotrader.exchange.exchange_order import ExchangeOrder, stop_of_trail
-from liualgotrader.exchange.fills import FillModel, Offer, reached
+from liualgotrader.exchange.fills import FillModel, reached
 from liualgotrader.exchange.lifecycle import Lifecycle
 from liualgotrader.exchange.market import AUCTIONS, MarketBook
 from liualgotrader.exchange.rules import Phase
@@ -103,7 +103,7 @@ class Matcher:
             self._venue.forget_if_idle(market)
             return
         for order, offer in self._fills.at_print(market, price, size_of(trade.size)):
-            self._execute(order, offer, market)
+            self._execute(order, offer.price, offer.quantity, market)
         if not market.extended_only:
             self._stops(market, price)
         self.sweep(market)
@@ -151,14 +151,15 @@ class Matcher:
         ):
             return
         for offer in offers:
-            market.take(order.sign, self._execute(order, offer, market))
+            market.take(order.sign, self._execute(order, offer.price, offer.quantity, market))
 
-    def _execute(self, order: ExchangeOrder, offer: Offer, market: MarketBook) -> int:
-        """Execute what the order still wants and may have, and return how much that was."""
+    def _execute(self, order: ExchangeOrder, price: int, offered: int, market: MarketBook) -> int:
+        """Execute what the order still wants and may have of what is offered, and return how much that was."""
         if not order.is_open:
             return 0
-        price = self._slipped(order, offer.price) if self._slips and order.limit is None else offer.price
-        quantity = min(offer.quantity, order.wanted(price))
+        if self._slips and order.limit is None:
+            price = self._slipped(order, price)
+        quantity = min(offered, order.wanted(price))
         sells_by_value = order.notional is not None and not order.opening
         if sells_by_value:  # what a price buys may be more than there is
             quantity = min(quantity, self._venue.closable(order))
@@ -192,7 +193,8 @@ class Matcher:
                 self._trade_in_bar(order, price, market)
             if order.time_in_force in ("ioc", "fok") and order.is_open:
                 self._rest_or_cancel(order, market)
-        self._drain()
+        if self._lifecycle.activated:
+            self._drain()
         self._venue.forget_if_idle(market)
 
     def cross_bar(self, market: MarketBook, bar: Bar) -> None:
@@ -245,7 +247,7 @@ class Matcher:
         wanted, left = order.wanted(price), market.bar_left
         most = wanted if left is None or left >= wanted else order.lot(left)
         if most and not (order.time_in_force == "fok" and most < wanted):
-            done = self._execute(order, Offer(price, most), market)
+            done = self._execute(order, price, most, market)
             market.bar_left = None if left is None else left - done
 
     # --- what may trade

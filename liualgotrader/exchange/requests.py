@@ -32,10 +32,11 @@ class RequestHandler:
         """Return the new order (the entry, or the target of an oco). Raises `Refusal`."""
         if request.client_order_id in account.ledger.client_ids:
             raise _taken()
-        terms = read(request, self._venue.assets.get(request.symbol), self._venue.rules)
+        venue, rules = self._venue, self._venue.rules
+        terms = read(request, venue.assets.get(request.symbol), rules)
         admission = self._checks.admit(account, terms)
         order = self._order(account, terms, admission, request.client_order_id)
-        if not self._venue.is_active(order):
+        if not venue.is_active(order):
             order.status = "accepted"
         if order.time_in_force == "gtc":
             self._schedule_gtc(order)
@@ -49,11 +50,11 @@ class RequestHandler:
             pair = [order, *exits] if terms.order_class == "oco" else exits
             if len(pair) == 2:
                 pair[0].sibling_id, pair[1].sibling_id = pair[1].id, pair[0].id
-        order.expires_at = self._timeline.expiry(order)
+        if order.expires_at is None:
+            order.expires_at = self._timeline.expiry(order)
         for one in (order, *exits):
-            self._venue.recount(one)
-        self._venue.emit(order.status, order)
-        rules = self._venue.rules
+            venue.recount(one)
+        venue.emit(order.status, order)
         if rules.match_on_arrival or rules.latency_ns:
             self._timeline.schedule(order.arrives_at, TimelineStep.ARRIVE, order)
         else:  # nothing can trade meanwhile

@@ -109,12 +109,11 @@ class Timeline:
 
     def _begin(self, order: ExchangeOrder) -> None:
         """Let an order work; the stop of an oco works with its target."""
-        venue = self._venue
-        pair = [order, *(venue.orders[leg] for leg in order.child_ids)] if order.order_class == "oco" else [order]
-        for one in pair:
-            if one.is_open and one.status in ("pending_new", "accepted", "held"):
+        for one in (order, *self._venue.legs(order)) if order.order_class == "oco" else (order,):
+            if one.status in ("pending_new", "accepted", "held"):
                 one.arrived = True
-                one.expires_at = one.expires_at or self.expiry(one)
+                if one.expires_at is None:
+                    one.expires_at = self.expiry(one)
                 self._matcher.begin_work(one)
 
     def expiry(self, order: ExchangeOrder) -> int | None:

@@ -178,8 +178,9 @@ class ExchangeVenue:
 
     def recount(self, order: ExchangeOrder) -> None:
         """Bring the account's reservations up to date after a change of an order, and those of the orders it is tied to."""
-        reservations = self.accounts[order.account_id].reservations
-        reservations.put(order.id, self.reservation(order))
+        account = self.accounts[order.account_id]
+        reservations = account.reservations
+        reservations.put(order.id, self.reservation(order) if order.id in account.open else None)
         if order.sibling_id is order.replaces is order.successor_id is None:
             return
         for order_id in (order.sibling_id, order.replaces, order.successor_id):
@@ -261,11 +262,15 @@ class ExchangeVenue:
         ledger.move_cash(moved)
         return moved
 
+    def legs(self, order: ExchangeOrder) -> list[ExchangeOrder]:
+        """Return the exits of an order."""
+        return [self.orders[leg] for leg in order.child_ids]
+
     def view(self, order: ExchangeOrder, *, nested: bool = True) -> OrderView:
         """Return the order, with its exits if nested."""
         if not nested or not order.child_ids:
             return view(order)
-        return view(order, tuple(view(self.orders[leg]) for leg in order.child_ids))
+        return view(order, tuple(map(view, self.legs(order))))
 
     def emit(self, event: str, order: ExchangeOrder, execution: Execution | None = None) -> None:
         """Write an update, or tell the listener. Call it once the state holds everything that the update says."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import (
@@ -80,7 +80,7 @@ def broker_order(view: OrderView) -> BrokerOrder:
     )
 
 
-def order_now(order: ExchangeOrder, legs: Iterable[ExchangeOrder] = ()) -> BrokerOrder:
+def order_now(order: ExchangeOrder, legs: Sequence[ExchangeOrder] = ()) -> BrokerOrder:
     """Return the exchange's own order as it stands, with its legs, as a broker tells it: `broker_order` of its view."""
     limit, stop, filled = order.limit, order.stop, shares(order.filled) if order.filled else ZERO
     return BrokerOrder(
@@ -97,7 +97,7 @@ def order_now(order: ExchangeOrder, legs: Iterable[ExchangeOrder] = ()) -> Broke
         order.updated_at,
         order.replaced_by or "",
         order.replaces or "",
-        tuple(map(order_now, legs)),
+        tuple(map(order_now, legs)) if legs else (),
         TYPES.get(order.type),
         None if limit is None else price(limit),
         None if stop is None else price(stop),
