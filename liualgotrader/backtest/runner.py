@@ -95,9 +95,10 @@ class Backtest(SessionRun):
         closes_at = session.closes_at
         crossed = closed = 0  # the instants whose bars have traded with the orders that came before, and inside them
         due: int | None = None  # when something happens next without a bar; None: to be looked up
+        timer_at = engine.next_deadline()  # orders do not move it
         while (at := tape.next_at()) <= closes_at:
             if due is None:
-                due = min(engine.next_deadline(), desk.next_market, exchange.next_wakeup(), self._pick_at)
+                due = min(timer_at, desk.next_market, exchange.next_wakeup(), self._pick_at)
             opens = session.opens_at if self.terms.period > HOUR else at - self.terms.period
             if exchange.watched and due > opens and at > max(crossed, tape.last_at):
                 crossed = at
@@ -105,7 +106,7 @@ class Backtest(SessionRun):
                 due = None
             elif due < at and due < closes_at:
                 self._pass(due)
-                due = None
+                due, timer_at = None, engine.next_deadline()
             elif self.terms.period > HOUR and exchange.watched and at > max(closed, tape.last_at):
                 closed = at
                 self._cross_bars(at, inside=True)

@@ -37,6 +37,7 @@ from liualgotrader.orders.order import DeskOrder, OrderStep, Origin, after, trad
 KILL_SWITCH = "kill_switch"  # the condition that holds until `Resume`
 FIRST_LOOK_BACK = 24 * HOUR
 LOOK_BACK = MINUTE  # market time that questions about the broker's books overlap
+_NO_DETAILS: dict[str, Any] = {}
 LONGEST_WAIT = 30  # machine seconds between two attempts to read them
 
 
@@ -190,7 +191,7 @@ class DeskState:
         if new.is_final and new is not OrderState.REJECTED:  # then what it was to replace is taken back
             order.cancel_wanted = ""
         if new is not OrderState.SENT:  # stored and shown as written: the answer follows at once
-            self.note(order, word(new), {"reason": reason} if reason else {}, at)
+            self.note(order, word(new), {"reason": reason} if reason else _NO_DETAILS, at)
             self.tell_state(order, reason)
         if new.is_final or had_ended:  # else it works as before
             self.orders.keep(order)
