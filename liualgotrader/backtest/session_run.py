@@ -21,6 +21,7 @@ from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.events import EventBatch, Pick
+from liualgotrader.common.interpreter import no_collection
 from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.orders import Declare
@@ -143,14 +144,8 @@ class SessionRun(ABC):
             [Pick(symbol, self.terms.sessions[0].opens_at, "backtest") for symbol in self.symbols]
         )
         self._pick_at = self._picking.next_at()
-        was_collecting = gc.isenabled()
-        gc.disable()  # rows and orders stay until the end: looking through them again and again costs a tenth
-        try:
-            with OwnLoop() as self._loop:
-                return self._run(strategies, progress)
-        finally:
-            if was_collecting:
-                gc.enable()
+        with no_collection(), OwnLoop() as self._loop:  # rows and orders stay until the end
+            return self._run(strategies, progress)
 
     def _run(
         self, strategies: Mapping[SlotPlan, Strategy], progress: Callable[[TradingSession, int], object]

@@ -41,6 +41,19 @@ _HOOKS: Sequence[tuple[Any, str]] = (
 _LIBRARIES = ("site-packages", "dist-packages")  # a folder of this name on the import path is for everybody
 _of_signal: Callable[[int], Any] = getattr(signal, "_signal", signal).getsignal  # without making an enum of the answer
 
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Look for no cycles of garbage meanwhile: where very many values are made that stay, each look goes through all of them."""
+    was_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_collecting:
+            gc.enable()
+
+
 # --- what is a strategy's own ------------------------------------------------------------------------------
 
 chance: contextvars.ContextVar[random.Random | None] = contextvars.ContextVar("chance", default=None)

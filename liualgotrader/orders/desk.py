@@ -56,8 +56,8 @@ class Desk:
 
         Carry out the decisions only after the input is on disk.
         """
-        state, kind = self._state, type(message)
-        if kind is messages.Begin:
+        state = self._state
+        if isinstance(message, messages.Begin):
             restarted = state is not None
             state = self._state = state or DeskState(message, self._outputs)
             state.now, state.machine = now, machine
@@ -66,7 +66,7 @@ class Desk:
             if state is None:
                 state = self.state  # which says what is missing
             state.now, state.machine = now, machine
-            _HANDLERS[kind](state, message)
+            _HANDLERS[type(message)](state, message)
         if state.changed:
             _follow_changes(state)
         return state.outputs.take()

@@ -160,7 +160,7 @@ class DirectOutputs(Outputs):
 
     def __init__(self, written: list[Row]) -> None:
         super().__init__()
-        self.write = written.append  # type: ignore[method-assign]
+        self.write = written.append  # type: ignore[assignment]  # a call less for each row
         self.news: list[News] = []
         self.orders: dict[str, DeskOrder] = {}  # whose rows are to be made, by client order id
 

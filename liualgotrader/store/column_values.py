@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -112,10 +113,14 @@ def rows_of(table: str) -> str:
 def columns_of(row: msgspec.Struct) -> dict[str, Any]:
     """Return a row's values by field, instants (`at`, `…_at`) as timestamps."""
     values = msgspec.structs.asdict(row)
-    for name in values:
-        if name == "at" or name.endswith("_at"):
-            values[name] = utc_aware(values[name])
+    for name in _instants(type(row)):
+        values[name] = utc_aware(values[name])
     return values
+
+
+@cache
+def _instants(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(name for name in kind.__struct_fields__ if name == "at" or name.endswith("_at"))
 
 
 def row_from(kind: type[R], record: Mapping[str, Any], **given: Any) -> R:

@@ -272,8 +272,13 @@ async def _book(connection: Connection, reports: Sequence[TradeRow]) -> None:
 def trade_columns(trade: TradeRow) -> dict[str, Any]:
     """Return an execution by the columns of `new_trades`."""
     values = columns_of(trade)
-    client_time = values["at"].isoformat(" ", "microseconds")
-    return {column: values[name] for name, column in TRADE_COLUMNS.items()} | {"client_time": client_time}
+    named = {column: values[name] for name, column in TRADE_COLUMNS.items()}
+    return named | {"client_time": client_time(trade.at)}
+
+
+def client_time(at: int) -> str:
+    """Return what an execution's row says of its instant in words."""
+    return utc_aware(at).isoformat(" ", "microseconds")
 
 
 def cash_move(trade: TradeRow) -> dict[str, Any]:
