@@ -20,11 +20,15 @@ CREATE = """
     RETURNING account_id
 """
 ACCOUNT = "SELECT balance, allow_negative, credit_line FROM accounts WHERE account_id = $1"
-# The trigger `book_inserted` moves the balance.
+# The trigger `book_inserted` moves the balance. Withdrawals at once wait for each other at the account's row.
 ADD_TRANSACTION = """
+    WITH account AS (SELECT * FROM accounts WHERE account_id = $1 FOR UPDATE)
     INSERT INTO account_transactions (account_id, amount, tstamp, details)
-    VALUES ($1, $2::text::numeric, coalesce($3::timestamptz, now()), $4::text::jsonb)
+    SELECT account_id, $2::text::numeric, coalesce($3::timestamptz, now()), $4::text::jsonb FROM account
+    WHERE $2::text::numeric >= 0
+        OR balance + $2::text::numeric >= CASE WHEN allow_negative THEN -credit_line ELSE 0 END
 """
+_NOTHING_WRITTEN = "INSERT 0 0"
 TRANSACTIONS = """
     SELECT tstamp, amount FROM account_transactions
     WHERE account_id = $1
@@ -89,25 +93,27 @@ class Accounts:
 
         Raises:
             ValueError: if a withdrawal would leave less than nothing, or than the credit line where the account has one;
-                nothing is written then.
+                nothing is written then. And for an amount that is no number.
+            LookupError: if there is no such account.
         """
         moved, book = Decimal(str(amount)), called.get()
         if book is not None and book.is_booked(account_id, moved):
             return
         if tstamp is not None and tstamp.tzinfo is None:
             tstamp = tstamp.replace(tzinfo=UTC)
-        async with current_pool(pool).acquire() as connection, connection.transaction():
-            row = await connection.fetchrow(
-                f"{ACCOUNT} FOR UPDATE", account_id
-            )  # withdrawals at once wait for each other
-            if row is not None and moved < 0:
-                least = -row["credit_line"] if row["allow_negative"] else Decimal(0)
-                if OURS.add(row["balance"], moved) < least:
-                    raise ValueError(
-                        f"account {account_id} holds {row['balance']:.2f} $ and may go down to {least:.2f} $, so"
-                        f" {-moved:.2f} $ cannot be withdrawn"
-                    )
-            await connection.execute(ADD_TRANSACTION, account_id, str(moved), tstamp, json_text(details or {}))
+        if not moved.is_finite():
+            raise ValueError(f"{amount} $ cannot be booked")
+        values = account_id, str(moved), tstamp, json_text(details or {})
+        if await current_pool(pool).execute(ADD_TRANSACTION, *values) != _NOTHING_WRITTEN:
+            return
+        row = await current_pool(pool).fetchrow(ACCOUNT, account_id)
+        if row is None:
+            raise LookupError(f"there is no account {account_id}")
+        least = -row["credit_line"] if row["allow_negative"] else Decimal(0)
+        raise ValueError(
+            f"account {account_id} holds {row['balance']:.2f} $ and may go down to {least:.2f} $, so {-moved:.2f} $ cannot"
+            " be withdrawn"
+        )
 
     @classmethod
     async def get_transactions(cls, account_id: int, pool: Any = None) -> pd.DataFrame:

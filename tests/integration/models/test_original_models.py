@@ -183,6 +183,10 @@ async def test_an_account_is_not_overdrawn_beyond_its_credit_and_nothing_is_writ
     await Accounts.add_transaction(account_id, round(0.01 - amount, 2))  # down to the last cent
     assert await Accounts.get_balance(account_id) == -credit
     await Accounts.add_transaction(account_id, 5)  # what comes in is always taken
+    with pytest.raises(ValueError, match=r"nan . cannot be booked"):
+        await Accounts.add_transaction(account_id, float("nan"))
+    with pytest.raises(LookupError, match="no account 999"):
+        await Accounts.add_transaction(999, 1)
     await Accounts.clear_balance(account_id)
     assert await Accounts.get_balance(account_id) == 0
 
