@@ -6,7 +6,7 @@ import ast
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context
 from pathlib import Path
@@ -102,6 +102,23 @@ def build(kind: type[T], arguments: dict[str, Any], *, table: str, context: Cont
     Raises:
         ConfigError: an argument that the constructor does not take or needs, or the constructor raised.
     """
+    check_arguments(kind, arguments, table=table)
+    try:
+        with user_code(f"[{table}] {kind.__name__} was made", kind):
+            return kind(**arguments) if context is None else context.run(kind, **arguments)
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as e:
+        where = where_raised(e, written_in(kind))
+        raise ConfigError(f"[{table}] {kind.__name__} could not be made: {one_line(e)} ({where})") from e
+
+
+def check_arguments(kind: type[Any], arguments: Mapping[str, Any], *, table: str) -> None:
+    """Check that a constructor takes these arguments, and needs no others.
+
+    Raises:
+        ConfigError: naming the argument.
+    """
     parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
@@ -114,14 +131,6 @@ def build(kind: type[T], arguments: dict[str, Any], *, table: str, context: Cont
     missing = [n for n, p in named.items() if p.default is p.empty and n not in arguments]
     if missing:
         raise ConfigError(f"[{table}] class {kind.__name__} of {file} needs `{missing[0]}`, which the table lacks")
-    try:
-        with user_code(f"[{table}] {kind.__name__} was made", kind):
-            return kind(**arguments) if context is None else context.run(kind, **arguments)
-    except ConfigError:
-        raise
-    except (Exception, SystemExit) as e:
-        where = where_raised(e, source)
-        raise ConfigError(f"[{table}] {kind.__name__} could not be made: {one_line(e)} ({where})") from e
 
 
 def outside_reads(filename: Path) -> list[str]:

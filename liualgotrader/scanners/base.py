@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from liualgotrader.common.clock import MINUTE
-from liualgotrader.common.plugins import build, context_for, load_class
+from liualgotrader.common.plugins import build, check_arguments, context_for, load_class
 from liualgotrader.common.ports import MarketHistory
 
 
@@ -142,15 +142,36 @@ def make_scanner(
         ConfigError: as `Scanner.get_scanner`.
     """
     table = f"scanners.{name}"
-    settings = {**details, "data_loader": data_loader}
-    minutes = settings.pop("recurrence", None)
-    if minutes:
-        settings["recurrence"] = timedelta(minutes=minutes)
-    filename = settings.pop("filename", None)
-    if name in Scanner.built_in and "filename" not in details:
-        return build(Scanner.built_in[name], {**settings, **more}, table=table)
-    kind = load_class(Scanner, name, filename, folder or Path(), table=table)  # type: ignore[type-abstract]
+    kind, settings = _kind_and_settings(data_loader, name, details, folder)
+    if kind is Scanner.built_in.get(name):
+        return build(kind, {**settings, **more}, table=table)
     context = context_for(kind, seed or name)
     scanner = build(kind, settings, table=table, context=context)
     scanner.own_context = context
     return scanner
+
+
+def check_scanner(name: str, details: Mapping[str, Any]) -> None:
+    """Check what `make_scanner` would be given; of those with a file of their own none is made.
+
+    Raises:
+        ConfigError: as `make_scanner`.
+    """
+    kind, settings = _kind_and_settings(None, name, details, None)
+    if kind is Scanner.built_in.get(name):
+        build(kind, settings, table=f"scanners.{name}")
+    else:
+        check_arguments(kind, settings, table=f"scanners.{name}")
+
+
+def _kind_and_settings(
+    data_loader: object, name: str, details: Mapping[str, Any], folder: Path | None
+) -> tuple[type[Scanner], dict[str, Any]]:
+    """Return the class that a table of the tradeplan means, and what its constructor is given."""
+    settings = {**details, "data_loader": data_loader}
+    if minutes := settings.pop("recurrence", None):
+        settings["recurrence"] = timedelta(minutes=minutes)
+    filename = settings.pop("filename", None)
+    if name in Scanner.built_in and "filename" not in details:
+        return Scanner.built_in[name], settings
+    return load_class(Scanner, name, filename, folder or Path(), table=f"scanners.{name}"), settings  # type: ignore[type-abstract]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context as OwnContext
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,7 +16,7 @@ from typing import Any
 from liualgotrader.common.clock import MINUTE, instant
 from liualgotrader.common.errors import nearest
 from liualgotrader.common.money import exact, whole_parts
-from liualgotrader.common.plugins import build, context_for, load_class
+from liualgotrader.common.plugins import build, check_arguments, context_for, load_class
 from liualgotrader.common.ports import KeyValues
 from liualgotrader.common.session_plan import Hours
 
@@ -336,15 +336,33 @@ def strategy_of(
     Raises:
         ConfigError: in one sentence that names class and cause.
     """
+    arguments = _arguments(kind, batch_id, details, {"data_loader": data_loader, "ref_run_id": ref_run_id})
+    context = context_for(kind, seed)
+    strategy = build(kind, arguments, table=f"strategies.{name}", context=context)
+    strategy.own_context = context
+    return strategy
+
+
+def check_strategy(name: str, details: dict[str, Any], folder: Path) -> None:
+    """Check what `make_strategy` would be given, and make none.
+
+    Raises:
+        ConfigError: in one sentence that names file, class and cause.
+    """
+    table = f"strategies.{name}"
+    kind = load_class(Strategy, details.get("class", name), details.get("filename"), folder, table=table)
+    check_arguments(kind, _arguments(kind, "", details, {"data_loader": None, "ref_run_id": None}), table=table)
+
+
+def _arguments(
+    kind: type[Strategy], batch_id: str, details: Mapping[str, Any], offered: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the constructor is given: the table's keys that are its own, and of ours what it takes."""
     declared = inspect.signature(kind.__init__).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in declared.values())
-    offered = {"data_loader": data_loader, "ref_run_id": ref_run_id}
     arguments = {key: value for key, value in details.items() if key not in (*_FOR_THE_LAYOUT, *offered)}
     for key in _READ_BY_US:
         if key not in declared and not takes_any:
             arguments.pop(key, None)
     arguments |= {key: value for key, value in offered.items() if takes_any or key in declared}
-    context = context_for(kind, seed)
-    strategy = build(kind, {**arguments, "batch_id": batch_id}, table=f"strategies.{name}", context=context)
-    strategy.own_context = context
-    return strategy
+    return {**arguments, "batch_id": batch_id}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, time, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +11,28 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from liualgotrader.common.calendar import FIRST_DAY, TradingSession, previous_sessions, round_the_clock, sessions
+from liualgotrader.common.calendar import (
+    FIRST_DAY,
+    LAST_DAY,
+    TradingSession,
+    new_york,
+    previous_sessions,
+    round_the_clock,
+    sessions,
+)
 from liualgotrader.common.clock import DAY, MILLISECOND, MINUTE, NEVER, SECOND
 from liualgotrader.common.errors import ConfigError
-from liualgotrader.common.market_columns import BarColumns, Floats, Ints, TradeColumns, joined, no_trades, take
+from liualgotrader.common.market_columns import (
+    BarColumns,
+    Floats,
+    Ints,
+    TradeColumns,
+    day_numbers,
+    joined,
+    no_trades,
+    take,
+    utc_day_numbers,
+)
 from liualgotrader.tapes.splits import Dividend, Split, adjusted
 
 if TYPE_CHECKING:
@@ -127,7 +145,9 @@ def played_bars(
             market = Path(wanted.kept)
         read = _read_folder(wanted, every) if wanted.data else _read_store(wanted, market, every)
     bars = {symbol: _regular(one, every) for symbol, one in read.items()}
-    kept, left_out = _playable(bars, wanted, where, played)
+    kept, left_out = _playable(
+        bars, wanted, where, played, lambda: _days_there(wanted, market, given is not None, read)
+    )
     if isinstance(given, PlayedBars):
         return PlayedBars(kept, (*left_out, *_notes(kept, played, before)), given.splits, given.dividends)
     known = {} if given is not None or wanted.crypto else {symbol: _actions(wanted, market, symbol) for symbol in kept}
@@ -353,21 +373,44 @@ def bounds_of(every: Iterable[TradingSession]) -> tuple[Ints, Ints]:
 
 
 def _playable(
-    bars: Mapping[str, BarColumns], wanted: BarsWanted, where: str, played: Sequence[TradingSession]
+    bars: Mapping[str, BarColumns],
+    wanted: BarsWanted,
+    where: str,
+    played: Sequence[TradingSession],
+    days_there: Callable[[], str],
 ) -> tuple[dict[str, BarColumns], list[str]]:
     """Return the symbols that have a bar in the sessions, and what is said of the others."""
     what, (opens, closes) = f"{_NAMES[wanted.period]} bars", bounds_of(played)
     there = {symbol: _sessions_with(one, opens, closes) for symbol, one in bars.items()}
     empty = [symbol for symbol, found in there.items() if not found.any()]
     if empty and (wanted.symbols or len(empty) == len(bars)):
-        raise ConfigError(f"{where} holds no {what} of {_listed(empty)} from {played[0].day} to {played[-1].day}")
+        span = f"from {played[0].day} to {played[-1].day}"
+        raise ConfigError(f"{where} holds no {what} of {_listed(empty)} {span}; it has {days_there()}")
     lacking = [str(s.day) for n, s in enumerate(played) if not any(found[n] for found in there.values())]
     if lacking:
         raise ConfigError(
-            f"{where} holds no {what} for {_listed(lacking)}: choose days that it has with --to, or add them"
+            f"{where} holds no {what} for {_listed(lacking)}; it has {days_there()}: choose those with --to, or add the others"
         )
     kept = {symbol: one for symbol, one in bars.items() if symbol not in empty}
     return kept, [f"{_listed(empty)}: left out, without any bar in these sessions"] if empty else []
+
+
+def _days_there(wanted: BarsWanted, market: Path, is_given: bool, read: Mapping[str, BarColumns]) -> str:
+    """Return in words the days of which there are such bars; all of them are looked through."""
+    from liualgotrader.tapes.base import days_text
+    from liualgotrader.tapes.tape_factory import folder_bars
+
+    found = dict(read)
+    if wanted.data:
+        first, last = new_york(FIRST_DAY, time()), new_york(LAST_DAY, time())
+        found = folder_bars(wanted.data, wanted.period, first, last, wanted.symbols or None, crypto=wanted.crypto)
+    elif not is_given:
+        from liualgotrader.data.market_store import MarketStore
+
+        found = {symbol: MarketStore(market).read(symbol, wanted.period, 0, NEVER) for symbol in read}
+    days_of = utc_day_numbers if wanted.crypto else day_numbers
+    numbers = {number for bars in found.values() for number in days_of(bars.opened_at).tolist()}
+    return days_text([date.fromordinal(number) for number in numbers])
 
 
 def _notes(

@@ -42,12 +42,19 @@ from liualgotrader.common.secret import without_secrets
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.consumer.loading import created
-from liualgotrader.data.loader import DataLoader, loaders_follow
+from liualgotrader.data.loader import DataLoader, RunClock, loaders_follow
 from liualgotrader.data.recorded_series import SeriesFile, records_of
 from liualgotrader.exchange.fees import FEES, FeeModel, PercentageFees, PerShareCommission, SumOfFees
 from liualgotrader.exchange.rules import Rules
-from liualgotrader.scanners.base import make_scanner
-from liualgotrader.strategies.base import SessionServices, Strategy, StrategyType, make_strategy, strategy_of
+from liualgotrader.scanners.base import check_scanner, make_scanner
+from liualgotrader.strategies.base import (
+    SessionServices,
+    Strategy,
+    StrategyType,
+    check_strategy,
+    make_strategy,
+    strategy_of,
+)
 from liualgotrader.supervisor.arming import hash_of
 from liualgotrader.supervisor.backtest_bars import (
     BarsWanted,
@@ -167,6 +174,7 @@ class Backtesting:
         """
         request, plan = self.request, self.plan
         played = request.bars.sessions()
+        asked = self._check_plan(played[0].opens_at)
         backtest, found = self._market(played)
         benchmark = spelled(request.benchmark or backtest.symbols[0], backtest.symbols)
         if benchmark not in backtest.symbols:
@@ -177,11 +185,22 @@ class Backtesting:
             self.screen.warn(f"data: {note}")
         with loaders_follow(backtest.clock):
             run = self._run(backtest, played, progress)
-        self.asked = backtest.clock.asked
+        self.asked = asked or backtest.clock.asked
         found = self.played = msgspec.structs.replace(found, bars=backtest.bars())
         run.warnings += self._detail.warnings() if self._detail is not None else []
         period = max(MINUTE, request.bars.period)
         return outcome_of(run, found, list(plan.strategies), benchmark, period, self._scanning)
+
+    def _check_plan(self, begins_at: int) -> tuple[str, int, int] | None:
+        """Load what the plan names and check its keys before data is read; return what `RunClock` heard meanwhile."""
+        clock = RunClock(lambda: begins_at, literal=self.scrutiny is not None and self.scrutiny.literal)
+        with loaders_follow(clock):
+            for name, details in self.plan.strategies.items():
+                if name not in self.classes:
+                    check_strategy(name, details, Path())
+            for name, details in self.plan.scanners.items() if self.request.repeats is None else ():
+                check_scanner(name, details)
+        return clock.asked
 
     def _run(self, backtest: SessionRun, played: Sequence[TradingSession], progress: Progress) -> RunRecord:
         request, plan, repeated = self.request, self.plan, self.request.repeats

@@ -332,6 +332,8 @@ def launch(module: str, arguments: Sequence[Any], keywords: Mapping[str, Any], o
     when the interpreter is inside a call that never returns.
     """
     leave_signals_to_supervisor()
+    with suppress(OSError):  # what `ps`, `top` and `pgrep` show; Linux keeps 15 characters of it
+        Path("/proc/self/comm").write_text(multiprocessing.current_process().name)
     unshield_imports()
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(descriptor, 1)

@@ -312,11 +312,15 @@ def day_missing(where: object, day: date, days: Collection[date]) -> ConfigError
     """Return the error about a folder that does not have a day; it names those that it has."""
     if not days:
         return ConfigError(f"{where} holds no market data; name another folder.")
+    return ConfigError(f"{where} holds no market data for {day}; it has {days_text(days)}.")
+
+
+def days_text(days: Collection[date]) -> str:
+    """Return days in words, all of them or how many from when to when."""
     known = sorted(days)
-    shown = some_of([str(d) for d in known])
     if len(known) > _MOST_DAYS:
-        shown = f"{len(known)} days from {known[0]} to {known[-1]}"
-    return ConfigError(f"{where} holds no market data for {day}; it has {shown}.")
+        return f"{len(known)} days from {known[0]} to {known[-1]}"
+    return some_of([str(day) for day in known]) or "none"
 
 
 def chosen_symbols(wanted: Sequence[str] | None, existing: Sequence[str], where: str) -> list[str]:

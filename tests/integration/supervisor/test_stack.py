@@ -7,11 +7,13 @@ import errno
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from liualgotrader.common.session_plan import SessionPlan, read_plan, write_plan
@@ -73,6 +75,9 @@ async def test_processes_start_take_part_and_stop_in_order(stack_of: Callable[..
     assert all(page.get(page.process(name), Cell.LIFE) == Life.DOWN for name in wanted)
     stack.start()
     await until(lambda: all(w.state == "ready" for w in stack.workers.values()))
+    if sys.platform == "linux":  # as `ps` shows them
+        names = {psutil.Process(w.pid).name() for w in stack.workers.values()}
+        assert names == {f"liu-{name}"[:15] for name in wanted}
     assert await stack.stop("market close", flatten=True)
     stops = [line.split()[1] for line in did(tmp_path) if line.startswith("stop")]
     assert stops[0] == "scanners_runner"

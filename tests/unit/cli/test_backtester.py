@@ -228,6 +228,29 @@ def raise_at_bar_5(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("plan", "sentence"),
+    [
+        ("[strategies.Steps]\nfilename = 'steps.py'\nwide = 3\n", "takes no argument `wide`"),
+        ("[strategies.Stops]\nfilename = 'steps.py'\n", "steps.py has no class Stops"),
+        ("[scanners.momentum]\nmin_last_dv = 1\n[strategies.Steps]\nfilename = 'steps.py'\n", "needs"),
+    ],
+)
+def test_a_tradeplan_that_cannot_be_played_is_said_before_any_data_is_read(
+    program: Program, tmp_path: Path, plan: str, sentence: str
+) -> None:
+    (tmp_path / "steps.py").write_text(
+        "from liualgotrader.strategies.base import Strategy\n"
+        "class Steps(Strategy):\n    def __init__(self, batch_id):\n        super().__init__(batch_id=batch_id)\n"
+        "    def on_bar(self, ctx, bar):\n        pass\n"
+    )
+    (tmp_path / "tradeplan.toml").write_text(plan)
+    code, out, errors = program("from", "2024-03-12", "--no-database", "--data", str(tmp_path))
+    assert (code, out) == (2, "")
+    assert sentence in errors
+    assert "holds neither" not in errors
+
+
+@pytest.mark.parametrize(
     ("damage", "arguments", "code", "sentences"),
     [
         (cut, (), 3, ["AA: ", "AA.arrow is damaged (Not an Arrow file): delete it, and import or fetch AA again"]),
@@ -235,7 +258,12 @@ def raise_at_bar_5(path: Path) -> None:
         (cut_actions, (), 3, ["AA: ", "AA.json is damaged (Input data was truncated): delete it"]),
         (cut, ("--symbols", "BB", "--to", "2024-03-12"), 0, []),  # what is not played may be damaged
         (None, ("--symbols", "CC"), 2, ["holds no minute bars of CC from 2024-03-12 to 2024-03-13"]),
-        (None, ("--to", "2024-03-14"), 2, ["holds no minute bars for 2024-03-14: choose days that it has with --to"]),
+        (
+            None,
+            ("--to", "2024-03-14"),
+            2,
+            ["holds no minute bars for 2024-03-14; it has 2024-03-12, 2024-03-13: choose those"],
+        ),
         (None, (), 0, ["BB: no bars in 1 of the 2 sessions, the first 2024-03-13"]),
         (
             raise_at_bar_5,
