@@ -70,6 +70,7 @@ def money(text: str) -> Decimal:
     return Decimal(text.replace(",", "").removesuffix(" $"))
 
 
+@pytest.mark.parity(73)
 def test_the_figures_of_a_day_are_those_of_sql_over_the_fills(played: str) -> None:
     shown = page("day_pages", "day")
     told = {metric.label: metric.value for metric in shown.metric}
@@ -104,6 +105,7 @@ def test_the_same_number_on_two_pages_is_the_same_number(played: str) -> None:
     assert calendar["gain"].sum() == pytest.approx(trips["gain"].sum())
 
 
+@pytest.mark.parity(72)
 def test_a_round_trip_is_told_by_its_row_fills_and_reasons(played: str) -> None:
     shown = page("day_pages", "trades")
     table = shown.dataframe[0].value
