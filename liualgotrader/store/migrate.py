@@ -32,6 +32,36 @@ NEWEST_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
 TABLES_THERE = "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(quote_ident(name)) IS NOT NULL"
 COLUMNS_OF = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped"
 INSERT_VERSION = "INSERT INTO schema_version (version, name) VALUES ($1, $2)"
+# A user's views on our tables keep the types of our columns from changing. Each comes with the statements that make it
+# again, its owner and privileges included; those with triggers or rules of their own, and those that keep rows, do not.
+VIEWS_ON = """
+    WITH RECURSIVE used AS (
+        SELECT c.oid, 0 AS depth FROM pg_class c WHERE c.oid IN (SELECT to_regclass(quote_ident(name)) FROM unnest($1::text[]) name)
+        UNION ALL
+        SELECT r.ev_class, used.depth + 1 FROM used
+        JOIN pg_depend d ON d.refobjid = used.oid AND d.refclassid = 'pg_class'::regclass AND d.classid = 'pg_rewrite'::regclass
+        JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_class <> used.oid
+    )
+    SELECT
+        c.oid::regclass::text AS name,
+        c.relkind = 'v' AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
+            AND NOT EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') AS plain,
+        format('DROP %sVIEW %s', CASE c.relkind WHEN 'm' THEN 'MATERIALIZED ' ELSE '' END, c.oid::regclass) AS drop,
+        format('CREATE VIEW %s %s AS %s', c.oid::regclass, 'WITH (' || array_to_string(c.reloptions, ', ') || ')',
+            pg_get_viewdef(c.oid)) AS make,
+        format('ALTER VIEW %s OWNER TO %I', c.oid::regclass, pg_get_userbyid(c.relowner)) AS own,
+        'COMMENT ON VIEW ' || c.oid::regclass || ' IS ' || quote_literal(obj_description(c.oid, 'pg_class')) AS comment,
+        ARRAY(
+            SELECT format('GRANT %s ON %s TO %s%s', a.privilege_type, c.oid::regclass,
+                CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+                CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+            FROM aclexplode(c.relacl) a WHERE a.grantee <> c.relowner
+        ) AS grants
+    FROM pg_class c JOIN used ON used.oid = c.oid
+    WHERE used.depth > 0
+    GROUP BY c.oid, c.relkind, c.relowner, c.relacl, c.reloptions
+    ORDER BY max(used.depth), c.oid::regclass::text
+"""
 LOCK = "SELECT pg_advisory_lock($1)"
 UNLOCK = "SELECT pg_advisory_unlock($1)"
 
@@ -69,13 +99,38 @@ async def migrate(connection: Connection) -> Sequence[Migration]:
     try:
         steps = await missing_steps(connection)
         async with connection.transaction():
+            await connection.execute("SET LOCAL extra_float_digits = 1")  # floats become exact numbers by way of text
             await connection.execute(CREATE_VERSION_TABLE)
+            views = await _set_aside(connection, steps) if steps else ()
             for step in steps:
                 await _run(connection, step)
+            for statement in views:
+                await connection.execute(statement)
     finally:
         if not connection.is_closed():
             await connection.execute(UNLOCK, _LOCK)
     return steps
+
+
+async def _set_aside(connection: Connection, steps: Sequence[Migration]) -> Sequence[str]:
+    """Drop the user's views on our tables, and return the statements that make them again as they were.
+
+    Raises:
+        ConfigError: naming those that cannot be made again as they were, with the statements that drop them.
+    """
+    names = [name for step in migrations() for _, name in _MADE.findall(step.sql)]
+    views = await connection.fetch(VIEWS_ON, names)
+    if kept := [view for view in views if not view["plain"]]:
+        above = [view["drop"] for view in reversed(views) if view in kept]
+        raise ConfigError(
+            f"The database cannot be brought to the present tables (step {steps[0].version} {steps[0].name}):"
+            f" {', '.join(view['name'] for view in kept)} would be lost, as it keeps rows, triggers or rules of its own."
+            f" Nothing was changed: save what makes it, run `{'; '.join(above)};`, and make it again afterwards."
+        )
+    for view in reversed(views):
+        await connection.execute(view["drop"])
+    parts = [[view["make"], view["own"], view["comment"], *view["grants"]] for view in views]
+    return [statement for part in parts for statement in part if statement]
 
 
 async def missing_steps(connection: Connection) -> Sequence[Migration]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ import asyncpg
 import pytest
 
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.postgres.embedded_server import EmbeddedServer
 from liualgotrader.store import migrate as migrations
 from liualgotrader.store.migrate import migrate
 from liualgotrader.store.store_factory import open_store
@@ -161,10 +163,89 @@ async def test_an_original_beside_a_table_of_ours_is_refused_before_the_first_st
     assert await column_facts(original) == before
 
 
-async def test_a_view_in_the_way_is_named(original: asyncpg.Connection) -> None:
-    await original.execute("CREATE VIEW my_prices AS SELECT price FROM new_trades")
-    with pytest.raises(ConfigError, match="my_prices"):
+async def test_views_of_the_user_stay_as_they_were(original: asyncpg.Connection) -> None:
+    await original.execute("CREATE ROLE reader")
+    try:
+        await original.execute(
+            """
+            CREATE VIEW prices WITH (security_barrier) AS SELECT symbol, price * qty AS spent FROM new_trades WHERE qty > 0;
+            CREATE VIEW "My Totals" AS SELECT p.symbol, sum(spent) AS spent, max(balance) AS rich
+                FROM prices p, accounts GROUP BY p.symbol;
+            COMMENT ON VIEW prices IS 'it''s mine';
+            GRANT SELECT ON "My Totals" TO reader WITH GRANT OPTION;
+            GRANT SELECT, UPDATE ON prices TO PUBLIC;
+            """
+        )
+        facts = (
+            "SELECT relname, relacl::text, reloptions::text, obj_description(oid, 'pg_class'), pg_get_userbyid(relowner)"
+            " FROM pg_class WHERE relkind = 'v' AND relnamespace = 'public'::regnamespace ORDER BY relname"
+        )
+        told, rows = await original.fetch(facts), await rows_of(original, '"My Totals"')
+        assert len(rows) == 3
         await migrate(original)
+        assert await original.fetch(facts) == told
+        after = await rows_of(original, '"My Totals"')
+        assert [{**row, "rich": float(row["rich"])} for row in after] == rows
+    finally:
+        await original.execute('DROP VIEW IF EXISTS "My Totals", prices; DROP ROLE reader')
+
+
+@pytest.mark.parametrize(
+    ("makes", "unblocks"),
+    [
+        ("CREATE MATERIALIZED VIEW kept AS SELECT price FROM new_trades", "DROP MATERIALIZED VIEW kept;"),
+        (
+            "CREATE VIEW below AS SELECT balance FROM accounts; CREATE RULE r AS ON INSERT TO below DO INSTEAD NOTHING;"
+            "CREATE VIEW above AS SELECT * FROM below",
+            "DROP VIEW below;",
+        ),
+    ],
+)
+async def test_what_cannot_be_made_again_is_named_with_the_statement_that_unblocks_it(
+    original: asyncpg.Connection, makes: str, unblocks: str
+) -> None:
+    await original.execute(makes)
+    before = await column_facts(original)
+    with pytest.raises(ConfigError, match=f"run `{re.escape(unblocks)}`"):
+        await migrate(original)
+    assert await column_facts(original) == before
+    await original.execute(unblocks.replace("VIEW below", "VIEW above, below"))
+    assert len(await migrate(original)) == len(migrations.migrations())
+
+
+@pytest.mark.parity(80)
+async def test_another_locale_time_zone_and_writing_of_numbers_change_no_row(
+    postgres: EmbeddedServer, original: asyncpg.Connection
+) -> None:
+    there = f"{await original.fetchval('SELECT current_database()')}_elsewhere"
+    others = {
+        "timezone": "Asia/Kathmandu",
+        "datestyle": "German, DMY",
+        "extra_float_digits": "-5",
+        "intervalstyle": "iso_8601",
+    }
+    await original.execute(f"CREATE DATABASE {there} TEMPLATE template0 LOCALE 'C' ENCODING 'LATIN1'")
+    try:
+        for setting, value in others.items():
+            await original.execute(f"ALTER DATABASE {there} SET {setting} = '{value}'")
+        elsewhere = await asyncpg.connect(postgres.dsn(there))
+        try:
+            assert await elsewhere.fetchval("SHOW timezone") == "Asia/Kathmandu"
+            await elsewhere.execute((HERE / "original_schema.sql").read_text())
+            await elsewhere.execute((HERE / "original_rows.sql").read_text())
+            await elsewhere.execute("INSERT INTO accounts (balance) VALUES (1234567890.123456789)")
+            await elsewhere.execute("UPDATE ticker_data SET name = 'Nestlé'")
+            before = {table: await rows_of(elsewhere, table) for table in TABLES_OF_THE_ORIGINAL}
+            await migrate(elsewhere)
+            for table, rows in before.items():
+                after = await rows_of(elsewhere, table, ", ".join(rows[0]))
+                floats = {name for name, value in rows[0].items() if isinstance(value, float)}
+                assert [{k: float(v) if k in floats else v for k, v in row.items()} for row in after] == rows, table
+            assert await migrate(elsewhere) == []
+        finally:
+            await elsewhere.close()
+    finally:
+        await original.execute(f"DROP DATABASE {there}")
 
 
 async def test_a_database_of_a_newer_version_is_left_alone(connection: asyncpg.Connection) -> None:
