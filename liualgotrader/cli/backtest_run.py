@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -79,7 +80,7 @@ def play(
     with Backtesting(request, settings, plan, screen) as backtesting:
         report = reporting.place_of(options.report or "", backtesting.batch_id)
         played = "bars" if request.bars.period >= MINUTE else "trades and quotes"
-        with progress_bar(len(request.bars.sessions()), played) as progress:
+        with progress_bar(len(request.bars.sessions()), played, told=options.progress) as progress:
             outcome = backtesting.play(progress)
         saved, refused = _saved(backtesting, outcome, options)
         mark = "" if saved is None else saved.fingerprint
@@ -297,8 +298,17 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 @contextmanager
-def progress_bar(sessions: int, played: str = "bars") -> Iterator[Progress]:
-    """Show, in a terminal, how far a run is, at which day, and how long the rest takes."""
+def progress_bar(sessions: int, played: str = "bars", *, told: bool = False) -> Iterator[Progress]:
+    """Show, in a terminal, how far a run is, at which day, and how long the rest takes; `told` as lines of JSON."""
+    if told:
+        done = itertools.count(1)
+
+        def tell(session: TradingSession, bars: int) -> None:
+            line = {"done": next(done), "of": sessions, "day": session.day, played: bars}
+            print(_encoder.encode(line).decode(), file=sys.stderr, flush=True)
+
+        yield tell
+        return
     if not sys.stderr.isatty():
         yield lambda session, bars: True
         return

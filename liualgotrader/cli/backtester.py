@@ -233,6 +233,7 @@ def output_options(group: Any, *, saves: bool = True) -> None:
     if saves:
         saved = "save the result, for `liu verify` on any machine"
         group.add_argument("--save", metavar="RESULT.zip", default="", help=saved)
+    group.add_argument("--progress", action="store_true", help="print a line of JSON a session on standard error")
     group.add_argument("--no-database", action="store_true", help="store nothing")
     group.add_argument("--home", metavar="DIR", help="the data folder (LIU_HOME)")
     group.add_argument("--dsn", metavar="DSN", help="PostgreSQL to use (DSN)")

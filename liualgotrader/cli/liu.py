@@ -48,7 +48,7 @@ Cancel all our orders in a running session and open nothing more on this account
 
 UI = """\
 Serve the pages on this machine and open them in the browser, until Ctrl-C. They show all databases of the data folder, or
-the one that DSN names, and change nothing."""
+the one that DSN names. Only a backtest that you start there adds something to them."""
 
 SIMULATE = """\
 Serve the simulated market alone, until Ctrl-C, for any program that speaks Alpaca's protocol: it prints the variables and

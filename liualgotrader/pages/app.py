@@ -17,10 +17,13 @@ _PAGES = {
         ("Trades", day_pages.trades, "candlestick_chart"),
         ("Refused", day_pages.refused, "block"),
         ("Calendar", day_pages.calendar, "calendar_month"),
+        ("Portfolios", day_pages.portfolios, "account_balance"),
         ("Scanner picks", day_pages.picks, "filter_alt"),
     ],
     "Research": [
+        ("New backtest", backtest_pages.run, "play_arrow"),
         ("Backtests", backtest_pages.history, "history"),
+        ("Searches", backtest_pages.searches, "grid_on"),
         ("Market data", backtest_pages.market_data, "database"),
     ],
 }

@@ -12,88 +12,22 @@ from liualgotrader.analytics.summary import TradingFigures, figures_of
 from liualgotrader.common.clock import NEW_YORK
 from liualgotrader.common.money import ZERO
 from liualgotrader.pages.record_reader import RecordReader
+from liualgotrader.store.page_queries import (
+    EVENTS,
+    FEES,
+    FILLS,
+    GAINS,
+    GROUPS,
+    OPEN,
+    PICKS,
+    REFUSED,
+    REFUSED_ORDERS,
+    SIGNALS,
+    TRIPS,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
-
-GROUPS = """
-    SELECT r.algo_name AS strategy, t.symbol, coalesce(t.exit_reason, 'not recorded') AS exit_reason,
-           array_agg(t.gain_value::float8) AS gains,
-           array_agg(t.r_units::float8) FILTER (WHERE t.r_units IS NOT NULL) AS units,
-           sum(t.gain_value) AS gain, coalesce(sum(t.fees), 0) AS fees
-    FROM trade_analysis t JOIN algo_run r USING (algo_run_id)
-    WHERE r.batch_id = $1
-    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-"""
-# What closed shares of open positions gained is no round trip yet, and counts in the gain.
-GAINS = """
-    SELECT r.algo_name AS strategy, g.symbol, sum(g.gain_value) AS gain,
-           count(*) FILTER (WHERE g.open_quantity <> 0) AS still
-    FROM gain_loss g JOIN algo_run r USING (algo_run_id)
-    WHERE r.batch_id = $1
-    GROUP BY 1, 2
-"""
-FEES = """
-    SELECT r.algo_name AS strategy, t.symbol, sum(t.trade_fee) AS fees
-    FROM new_trades t JOIN algo_run r USING (algo_run_id)
-    WHERE r.batch_id = $1
-    GROUP BY 1, 2
-"""
-OPEN = """
-    SELECT r.algo_name AS strategy, g.symbol, g.open_quantity AS shares, g.open_price AS "average price $"
-    FROM gain_loss g JOIN algo_run r USING (algo_run_id)
-    WHERE r.batch_id = $1 AND g.open_quantity <> 0
-    ORDER BY 1, 2
-"""
-FILLS = """
-    SELECT t.tstamp AS at, t.symbol, t.operation::text AS operation, t.qty, t.price, t.trade_fee AS fee,
-           r.algo_name AS strategy, t.client_order_id
-    FROM new_trades t JOIN algo_run r USING (algo_run_id)
-    WHERE r.batch_id = $1 AND ($2::text IS NULL OR t.symbol = $2) AND ($3::text IS NULL OR r.algo_name = $3)
-      AND t.tstamp BETWEEN $4 AND $5
-    ORDER BY t.tstamp, t.trade_id LIMIT $6
-"""
-TRIPS = """
-    SELECT t.trade_analysis_id AS id, r.algo_name AS strategy, t.symbol, t.side, t.quantity, t.start_tstamp AS entered,
-           t.end_tstamp AS exited, t.entry_price, t.exit_price, t.gain_value AS gain, t.gain_percentage, t.r_units AS r,
-           t.fees, t.stop, t.target, t.exit_reason
-    FROM trade_analysis t JOIN algo_run r USING (algo_run_id)
-    WHERE r.batch_id = $1
-      AND (cardinality($2::text[]) = 0 OR r.algo_name = ANY($2))
-      AND (cardinality($3::text[]) = 0 OR t.symbol = ANY($3))
-      AND (cardinality($4::text[]) = 0 OR coalesce(t.exit_reason, 'not recorded') = ANY($4))
-    ORDER BY t.end_tstamp, t.trade_analysis_id
-    LIMIT $5 OFFSET $6
-"""
-SIGNALS = """
-    SELECT s.at, s.action::text AS action, s.outcome, s.client_order_id, r.algo_name AS strategy
-    FROM signals s JOIN algo_run r ON r.batch_id = s.batch_id AND r.slot = s.slot
-    WHERE s.batch_id = $1 AND s.symbol = $2 AND s.at BETWEEN $3 AND $4
-    ORDER BY s.at LIMIT $5
-"""
-EVENTS = """
-    SELECT e.at, e.client_order_id, o.side, o.quantity, o.type, e.event, e.details::text AS details
-    FROM order_events e JOIN orders o USING (client_order_id)
-    WHERE o.batch_id = $1 AND o.symbol = $2 AND o.decided_at BETWEEN $3 AND $4
-    ORDER BY e.at, e.client_order_id, e.number LIMIT $5
-"""
-REFUSED = """
-    SELECT r.algo_name AS strategy, substr(s.outcome, 9) AS rule, count(*) AS orders, count(DISTINCT s.symbol) AS symbols,
-           min(s.at) AS first, max(s.at) AS last
-    FROM signals s JOIN algo_run r ON r.batch_id = s.batch_id AND r.slot = s.slot
-    WHERE s.batch_id = $1 AND s.outcome LIKE 'refused:%'
-    GROUP BY 1, 2 ORDER BY 3 DESC
-"""
-REFUSED_ORDERS = """
-    SELECT s.at, r.algo_name AS strategy, s.symbol, substr(s.outcome, 9) AS rule, s.action::text AS action
-    FROM signals s JOIN algo_run r ON r.batch_id = s.batch_id AND r.slot = s.slot
-    WHERE s.batch_id = $1 AND s.outcome LIKE 'refused:%' AND ($2::text IS NULL OR substr(s.outcome, 9) = $2)
-    ORDER BY s.at LIMIT $3
-"""
-PICKS = """
-    SELECT create_tstamp AS at, symbol, scanner_name AS scanner, coalesce(nullif(strategy_name, ''), 'all') AS strategy
-    FROM trending_tickers WHERE batch_id = $1 ORDER BY create_tstamp, trending_id
-"""
 
 
 class BatchRows:

@@ -10,6 +10,7 @@ import numpy as np
 from liualgotrader.analytics.equity import AccountCurve
 from liualgotrader.common.clock import NEW_YORK
 from liualgotrader.common.market_columns import BarColumns, Ints
+from liualgotrader.common.rows import BUYS, OptimizerRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,7 @@ def equity(
         first = next(iter(curves.values()))
         instants = fills["at"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64)
         places = np.clip(np.searchsorted(first.at, instants, side="right") - 1, 0, len(first.at) - 1)
-        bought = fills["operation"].isin(["buy", "buy_cover"]).to_numpy()
+        bought = fills["operation"].isin(BUYS).to_numpy()
         for name, which, symbol, colour in (
             ("purchases", bought, "triangle-up", GAIN),
             ("sales", ~bought, "triangle-down", LOSS),
@@ -143,6 +144,78 @@ def bars_of_gain(table: pd.DataFrame, by: str) -> go.Figure:
         go.Bar(x=table[by], y=table["gain"], marker_color=[GAIN if g >= 0 else LOSS for g in table["gain"]])
     )
     _layout(figure, "gain, $", 260)
+    return figure
+
+
+def search_map(rows: Sequence[OptimizerRow], names: Sequence[str], objective: str) -> go.Figure:
+    """Return the objective over two parameters, or over one; `rows` come best first, and the best of each place counts."""
+    import plotly.graph_objects as go
+
+    best: dict[tuple[Any, ...], float] = {}
+    for row in rows:
+        if row.objective is not None:
+            best.setdefault(tuple(row.point[name] for name in names), row.objective)
+    across, *up = (sorted({key[place] for key in best}) for place in range(len(names)))
+    if not up:
+        figure = go.Figure(go.Scatter(x=across, y=[best[value,] for value in across], mode="lines+markers"))
+        _layout(figure, objective)
+        return figure
+    cells = [[best.get((x, y)) for x in across] for y in up[0]]
+    figure = go.Figure(
+        go.Heatmap(
+            x=[str(x) for x in across], y=[str(y) for y in up[0]], z=cells, colorscale="Cividis", hoverongaps=False,
+            colorbar={"title": objective},
+        )
+    )  # fmt: skip
+    _layout(figure, names[1], 480)
+    figure.update_xaxes(title_text=names[0])
+    return figure
+
+
+def coordinates(table: pd.DataFrame, varied: Sequence[str], objective: str) -> go.Figure:
+    """Return each combination as a line through its parameters and its objective."""
+    import plotly.graph_objects as go
+
+    known = table[table[objective].notna()]
+    axes = []
+    for name in (*varied, objective):
+        try:
+            axes.append({"label": name, "values": known[name].astype(float)})
+        except (TypeError, ValueError):  # words
+            words = known[name].astype("category")
+            places = list(range(len(words.cat.categories)))
+            axes.append(
+                {"label": name, "values": words.cat.codes, "tickvals": places, "ticktext": [*words.cat.categories]}
+            )
+    line = {"color": known[objective].astype(float), "colorscale": "Cividis", "showscale": True}
+    figure = go.Figure(go.Parcoords(dimensions=axes, line=line))
+    figure.update_layout(height=460, margin={"l": 60, "r": 40, "t": 50, "b": 20})
+    return figure
+
+
+def strips(best: Mapping[tuple[int, bool], OptimizerRow], objective: str) -> go.Figure:
+    """Return the objective of each window's best in sample and over the time that followed."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for out, name, colour in ((False, "in sample", OTHER), (True, "out of sample", GAIN)):
+        some = sorted((fold, row) for (fold, after), row in best.items() if after == out)
+        text = [", ".join(f"{n} = {v}" for n, v in row.point.items()) for _, row in some]
+        figure.add_bar(
+            x=[f"window {fold}" for fold, _ in some], y=[row.objective for _, row in some], name=name, marker_color=colour,
+            hovertext=text,
+        )  # fmt: skip
+    _layout(figure, objective, 320)
+    return figure
+
+
+def balance(at: Any, amounts: Any) -> go.Figure:
+    """Return an account's balance over its movements; `at` are times of New York."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure(go.Scatter(x=at, y=amounts, mode="lines", line_shape="hv"))
+    _layout(figure, "cash, $", 300)
+    figure.update_yaxes(tickformat=",.2f")
     return figure
 
 

@@ -17,6 +17,7 @@ from liualgotrader.common.market_columns import BarColumns, take
 from liualgotrader.pages import charts, parts
 from liualgotrader.pages.batch_rows import BatchRows, frame
 from liualgotrader.pages.record_reader import ListedBatch
+from liualgotrader.store.page_queries import GAINS_BY, GAINS_BY_DAY, MOVEMENTS, PORTFOLIOS, POSITIONS
 from liualgotrader.supervisor.reporting import bars_of_symbol
 
 if TYPE_CHECKING:
@@ -29,19 +30,6 @@ _AROUND = 40  # bars shown before and after a trade
 _EVER = datetime.fromisoformat("1970-01-01"), datetime.fromisoformat("9000-01-01")
 _NEW_YORK = "Times are New York's."
 
-GAINS_BY_DAY = """
-    SELECT (t.end_tstamp AT TIME ZONE 'America/New_York')::date AS day, r.batch_id,
-           sum(t.gain_value) AS gain, count(*) AS trades
-    FROM trade_analysis t JOIN algo_run r USING (algo_run_id)
-    WHERE r.algo_env = $1 AND r.batch_id = ANY($2::text[])
-    GROUP BY 1, 2 ORDER BY 1
-"""
-GAINS_BY = """
-    SELECT {by} AS place, sum(t.gain_value) AS gain, count(*) AS trades
-    FROM trade_analysis t JOIN algo_run r USING (algo_run_id)
-    WHERE r.algo_env = $1 AND r.batch_id = ANY($2::text[])
-    GROUP BY 1 ORDER BY 1
-"""
 _BY = {
     "hour of entry": "extract(hour FROM t.start_tstamp AT TIME ZONE 'America/New_York')::int",
     "weekday of entry": "to_char(t.start_tstamp AT TIME ZONE 'America/New_York', 'ID Dy')",
@@ -207,6 +195,42 @@ def calendar() -> None:
         with column:
             st.subheader(f"By {name}")
             st.plotly_chart(charts.bars_of_gain(table, "place"), width="stretch", key=name)
+
+
+def portfolios() -> None:
+    """Show the portfolios of the record, and what a chosen one holds and moved."""
+    st.title("Portfolios")
+    databases = list(dict.fromkeys(["liualgotrader", *(one.database for one in parts.listed())]))
+    found = {name: frame(parts.record().fetch(name, PORTFOLIOS)) for name in databases}
+    ids = [
+        (name, portfolio_id) for name, table in found.items() if len(table) for portfolio_id in table["portfolio_id"]
+    ]
+    if not ids:
+        st.info("There is no portfolio. `portfolio create 25000` makes one; a strategy's `portfolio_id` trades for it.")
+        return
+    database, portfolio_id = st.sidebar.selectbox("Portfolio", ids, format_func=lambda pair: pair[1][:8])
+    row = found[database].set_index("portfolio_id").loc[portfolio_id]
+    st.caption(f"Portfolio {portfolio_id}, {parts.sentence(str(row['assets']))}")
+    positions = frame(parts.record().fetch(database, POSITIONS, portfolio_id))
+    moved = frame(parts.record().fetch(database, MOVEMENTS, portfolio_id))
+    for column, (name, value) in zip(
+        st.columns(3),
+        {
+            "Size": f"{row['size']:,.2f} $",
+            "Cash": "-" if row["balance"] is None else f"{row['balance']:,.2f} $",
+            "Symbols held": f"{len(positions):,}",
+        }.items(),
+        strict=True,
+    ):
+        column.metric(name, value, border=True)
+    if len(moved):
+        running = row["balance"] - moved["amount"].sum() + moved["amount"].cumsum()
+        st.plotly_chart(charts.balance(moved["at"].dt.tz_localize(None), running), width="stretch")
+        st.caption(f"Cash after each movement of the account. {_NEW_YORK}")
+    if len(positions):
+        st.subheader("Positions")
+        st.dataframe(positions, width="stretch", hide_index=True)
+        st.caption("`portfolio equity ID` values them at the newest prices.")
 
 
 def _over(by_database: dict[str, list[str]], query: str, environment: str) -> pd.DataFrame:

@@ -21,8 +21,8 @@ _LISTED = 300
 _SECONDS = 5  # for which the list of batches is not asked for again
 
 
-def sentence(error: Exception) -> str:
-    """Return what went wrong, as Markdown that shows it as it is."""
+def sentence(error: object) -> str:
+    """Return a text as Markdown that shows it as it is."""
     text = str(error)
     for mark in "\\`*_[]<>$:#":
         text = text.replace(mark, f"\\{mark}")

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from liualgotrader.common.config import Settings
 from liualgotrader.common.ports import Store
-from liualgotrader.common.rows import BatchResult, BatchRow, EquityRow
+from liualgotrader.common.rows import BatchResult, BatchRow, EquityRow, OptimizerRow, OptimizerSession
 from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, SIMULATED_DATABASE
+from liualgotrader.store.page_queries import DATABASES
 from liualgotrader.store.store_factory import open_store
 from liualgotrader.supervisor.request import KEPT_DATABASE, TraderRequest
 from liualgotrader.supervisor.session_database import Record, open_record
@@ -19,7 +20,6 @@ from liualgotrader.supervisor.session_database import Record, open_record
 T = TypeVar("T")
 
 _ANSWER_SECONDS = 60.0
-DATABASES = "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,26 @@ class RecordReader:
 
         return self._await(rows())
 
+    def searches(self, most: int = 100) -> list[tuple[str, OptimizerSession]]:
+        """Return the newest searches for parameters with the database of each, the newest first."""
+
+        async def found() -> list[tuple[str, OptimizerSession]]:
+            return [
+                (name, one)
+                for name in await self._databases()
+                for one in await (await self._reader(name)).optimizer_sessions(most)
+            ]
+
+        return sorted(self._await(found()), key=lambda pair: pair[1].started_at, reverse=True)[:most]
+
+    def combinations(self, database: str, session_id: str) -> Sequence[OptimizerRow]:
+        """Return the combinations of a search by fold and number."""
+
+        async def rows() -> Sequence[OptimizerRow]:
+            return await (await self._reader(database)).optimizer_rows(session_id)
+
+        return self._await(rows())
+
     def close(self) -> None:
         """Close all connections; the last user of the embedded server stops it."""
 
@@ -97,16 +117,19 @@ class RecordReader:
         self._loop.close()
 
     async def _results(self, most: int, environment: str) -> list[ListedBatch]:
-        names = [DEFAULT_DATABASE]
-        if self._record.server is not None:
-            there = [row["datname"] for row in await self._record.store.fetch(DATABASES)]
-            names += [name for name in there if KEPT_DATABASE.fullmatch(name) or name == SIMULATED_DATABASE]
         found = [
             ListedBatch(name, result)
-            for name in names
+            for name in await self._databases()
             for result in await (await self._reader(name)).results(most, environment)
         ]
         return sorted(found, key=lambda one: one.result.recorded_at, reverse=True)[:most]
+
+    async def _databases(self) -> list[str]:
+        """Return the names of our databases; of a server that is not ours the one that DSN names."""
+        if self._record.server is None:
+            return [DEFAULT_DATABASE]
+        there = [row["datname"] for row in await self._record.store.fetch(DATABASES)]
+        return [DEFAULT_DATABASE, *(n for n in there if KEPT_DATABASE.fullmatch(n) or n == SIMULATED_DATABASE)]
 
     async def _reader(self, name: str) -> Store:
         if (reader := self._readers.get(name)) is None:

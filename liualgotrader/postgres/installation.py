@@ -226,6 +226,9 @@ def sentence_of(program: str, output: str) -> str:
         return "The disk that holds the data folder is full; free some space and start again."
     if any("Read-only file system" in line for line in lines):
         return "The data folder lies on a read-only file system; set LIU_HOME to a folder that can be written."
-    telling = [line for line in lines if re.search(r"error|fatal|panic|could not|cannot", line, re.IGNORECASE)]
+    words = r"error|fatal|panic|could not|cannot|terminated by"
+    telling = [line for line in lines if re.search(words, line, re.IGNORECASE)]
+    if program == "initdb":  # the cause comes first: then it clears up, which may fail too
+        telling = telling[:1]
     last = (telling or lines or ["it printed nothing"])[-1]
     return f"PostgreSQL's {program} failed: {last.rstrip('.')}."

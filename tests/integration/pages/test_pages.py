@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from shutil import which
@@ -27,9 +28,21 @@ from tests.integration.stored_rows import rows_of
 pytestmark = pytest.mark.integration
 
 PAGES = {
-    "day_pages": ("day", "trades", "refused", "picks", "calendar"),
-    "backtest_pages": ("history", "market_data"),
+    "day_pages": ("day", "trades", "refused", "picks", "calendar", "portfolios"),
+    "backtest_pages": ("run", "history", "searches", "market_data"),
 }
+SIZED = """
+from liualgotrader.strategies.base import Strategy
+
+class Turns(Strategy):
+    def __init__(self, shares=1, **base):
+        super().__init__(**base)
+        self.shares = shares
+
+    def on_bar(self, ctx, bar):
+        if not ctx.position and not ctx.open_orders:
+            ctx.buy(self.shares)
+"""
 CHROMIUM = which("chromium") or which("chromium-browser")
 
 
@@ -38,6 +51,7 @@ def record(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """A record that the pages read: a folder and a database of their own."""
     monkeypatch.setenv("DSN", dsn)
     monkeypatch.setenv("LIU_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TRADEPLAN_DIR", str(tmp_path))
     reader = RecordReader(Settings.resolve({}))
     monkeypatch.setattr(parts, "record", lambda: reader)
     st.cache_data.clear()
@@ -130,6 +144,60 @@ def test_a_page_without_a_record_says_what_to_do(record: str, room: str, name: s
     assert "`" in said.value, "a command to type"
 
 
+def test_a_backtest_is_played_with_the_parameters_of_the_form(record: str, tmp_path: Path) -> None:
+    (tmp_path / "turns.py").write_text(SIZED)
+    plan = '[strategies.Turns]\nfilename = "turns.py"\nshares = 10\n'
+    (tmp_path / "tradeplan.toml").write_text(plan)
+    shown = page("backtest_pages", "run")
+    shown.number_input(key="strategies Turns shares").set_value(7)
+    shown.date_input[0].set_value(date(2024, 3, 13))
+    shown.date_input[1].set_value(date(2024, 3, 13))
+    shown.text_input[-1].set_value("--note of mine'; DROP TABLE batch")
+    shown.button[0].click().run()
+    started = shown.session_state["started"]
+    assert started.wait(120) == 0, started.said()
+    assert started.progress()["done"] == started.progress()["of"] == 1
+    shown.run()
+    assert started.batch_id() in shown.success[0].value
+    (kept,) = rows_of(record, "SELECT batch_id, configuration #>> '{backtest,note}' AS note FROM batch")
+    assert kept["batch_id"] == started.batch_id()
+    assert kept["note"] == "--note of mine'; DROP TABLE batch"
+    assert {row["qty"] for row in rows_of(record, "SELECT qty FROM new_trades")} == {7}
+    assert (tmp_path / "tradeplan.toml").read_text() == plan, "the file stays as it was"
+
+
+def test_a_backtest_that_cannot_be_played_says_why(record: str, tmp_path: Path) -> None:
+    for plan, words in (
+        ('[strategies.Turns]\nfilename = "gone.py"\n', "gone.py"),
+        ("[strategies.Turns\n", "tradeplan.toml"),
+    ):
+        (tmp_path / "tradeplan.toml").write_text(plan)
+        (said,) = page("backtest_pages", "run").error
+        assert words in said.value
+    (tmp_path / "turns.py").write_text("raise ValueError('no such *indicator*')\n")
+    (tmp_path / "tradeplan.toml").write_text('[strategies.Turns]\nfilename = "turns.py"\n')
+    shown = page("backtest_pages", "run")
+    shown.button[0].click().run()
+    started = shown.session_state["started"]
+    assert started.wait(120) == 2
+    shown.run()
+    assert any("no such \\*indicator\\*" in said.value for said in shown.error)
+
+
+def test_a_cancelled_backtest_ends_and_keeps_what_it_played(record: str, tmp_path: Path) -> None:
+    (tmp_path / "turns.py").write_text(STRATEGY)
+    (tmp_path / "tradeplan.toml").write_text('[strategies.Turns]\nfilename = "turns.py"\n')
+    shown = page("backtest_pages", "run")
+    shown.button[0].click().run()
+    started = shown.session_state["started"]
+    while not started.progress():
+        assert started.exit_code is None, started.said()
+        shown.run()
+    started.cancel()
+    assert started.wait(120) == 130
+    assert 0 < started.progress()["done"] < started.progress()["of"]
+
+
 def test_pages_cannot_write(record: str) -> None:
     with pytest.raises(LiuError, match="read-only"):
         parts.record().fetch("liualgotrader", "DELETE FROM new_trades")
@@ -182,7 +250,18 @@ def _look_at_all_pages(served: subprocess.Popen[str], port: int) -> None:
                 lambda r: said.append(r.url) if f"//127.0.0.1:{port}/" not in r.url and r.url[:5] not in ("data:", "blob:") else None,
             )  # fmt: skip
             shown.goto(f"http://127.0.0.1:{port}/")
-            for title in ("Day", "Trades", "Refused", "Calendar", "Scanner picks", "Backtests", "Market data"):
+            for title in (
+                "Day",
+                "Trades",
+                "Refused",
+                "Calendar",
+                "Portfolios",
+                "Scanner picks",
+                "New backtest",
+                "Backtests",
+                "Searches",
+                "Market data",
+            ):
                 shown.get_by_role("link", name=title, exact=True).click()
                 shown.wait_for_function(
                     "!document.querySelector('[data-testid=stStatusWidget]') && document.querySelector('h1')",

@@ -112,6 +112,11 @@ def test_of_a_piece_exactly_the_new_rows_are_left_and_one_that_is_not_joined_is_
         ('could not write to file "base/1": No space left on device\nhint: x', "disk"),
         ("initdb: error: could not create directory: Read-only file system", "read-only"),
         ("LOG: start\nFATAL:  lock file exists\nHINT: y\n", "lock file exists"),
+        (
+            "creating tables ... child process was terminated by signal 9: Killed\ninitdb: removing data directory"
+            "\ninitdb: error: failed to remove contents of data directory",
+            "terminated by signal 9",
+        ),
         ("", "nothing"),
     ],
 )
