@@ -20,6 +20,9 @@ from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.data.data_base import DataAPI
 from liualgotrader.engine.waiting import FirstStep, Remainder
 
+KnownBars = BarColumns | Callable[[], BarColumns]
+"""Bars of a symbol, or what makes them when they are asked for."""
+
 
 class PastData(DataAPI):
     """The run's bars as a vendor's history at the instant that `now` returns: nothing of what closes later.
@@ -29,25 +32,34 @@ class PastData(DataAPI):
 
     def __init__(
         self,
-        bars: Mapping[str, BarColumns],
+        bars: Mapping[str, KnownBars],
         now: Callable[[], int],
         daily: Mapping[str, BarColumns] | None = None,
         *,
         utc: bool = False,
     ) -> None:
         """Take daily bars of before a symbol's first bar from `daily`. Days are those of New York, or of `utc`."""
-        self.bars_by_symbol, self.now, self._daily = dict(bars), now, daily or {}
+        self._bars, self.now, self._daily = dict(bars), now, daily or {}
         self._day_numbers = utc_day_numbers if utc else day_numbers
         self._day_of: Callable[[int], object] = (lambda at: at // DAY) if utc else day_of
         self._days: dict[str, tuple[Ints, list[Bar]]] = {}  # of a symbol: where each day begins, and its bar
 
-    def restate(self, bars: BarColumns) -> None:
+    def __contains__(self, symbol: str) -> bool:
+        """Return whether there are bars of a symbol."""
+        return symbol in self._bars
+
+    def restate(self, symbol: str, bars: KnownBars) -> None:
         """Go on with a symbol's bars at other prices."""
-        self.bars_by_symbol[bars.symbol] = bars
-        self._days.pop(bars.symbol, None)
+        self._bars[symbol] = bars
+        self._days.pop(symbol, None)
+
+    def _known(self, symbol: str) -> BarColumns:
+        if not isinstance(bars := self._bars[symbol], BarColumns):
+            bars = self._bars[symbol] = bars()
+        return bars
 
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
-        found = ((symbol, self._past(symbol, start, end)) for symbol in symbols if symbol in self.bars_by_symbol)
+        found = ((symbol, self._past(symbol, start, end)) for symbol in symbols if symbol in self)
         if minutes == 1:
             return {symbol: bars.bars() for symbol, bars in found}
         return {symbol: [*self._earlier(symbol, start, end), *self._by_day(bars).bars()] for symbol, bars in found}
@@ -56,14 +68,14 @@ class PastData(DataAPI):
         """Return the daily bars that are known of days before the first of the run's own."""
         if (known := self._daily.get(symbol)) is None:
             return []
-        first = self._day_numbers(self.bars_by_symbol[symbol].opened_at[:1])
+        first = self._day_numbers(self._known(symbol).opened_at[:1])
         return between(take(known, self._day_numbers(known.opened_at) < first), start, end).bars()
 
     def snapshots_now(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
         return {symbol: found for symbol in symbols if (found := self._snapshot(symbol)) is not None}
 
     def assets_now(self) -> Mapping[str, Asset]:
-        return {symbol: Asset(symbol, symbol, "NYSE") for symbol in self.bars_by_symbol}
+        return {symbol: Asset(symbol, symbol, "NYSE") for symbol in self._bars}
 
     async def bars(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
         return self.bars_now(symbols, start, end, minutes=minutes)
@@ -78,13 +90,13 @@ class PastData(DataAPI):
         """There is no connection."""
 
     def _past(self, symbol: str, start: int, end: int) -> BarColumns:
-        bars = self.bars_by_symbol[symbol]
+        bars = self._known(symbol)
         first, last = np.searchsorted(bars.opened_at, (start, end)).tolist()
         closed = int(np.searchsorted(bars.closed_at, self.now(), side="right"))
         return take(bars, slice(first, max(first, min(last, closed))))
 
     def _snapshot(self, symbol: str) -> SymbolSnapshot | None:
-        bars = self.bars_by_symbol.get(symbol)
+        bars = self._known(symbol) if symbol in self else None
         if bars is None or not (closed := int(np.searchsorted(bars.closed_at, self.now(), side="right"))):
             return None
         if symbol not in self._days:

@@ -135,9 +135,9 @@ class Scanning:
             failure = _Failure(f"{one_line(error)} ({where})", now)
             self._failures.setdefault((name, f"{type(error).__name__} at {where}"), failure).count += 1
             return []
-        unknown = [symbol for symbol in symbols if symbol not in self.data.bars_by_symbol]
+        unknown = [symbol for symbol in symbols if symbol not in self.data]
         self._unknown.setdefault(name, {}).update(dict.fromkeys(unknown))
-        return [symbol for symbol in symbols if symbol in self.data.bars_by_symbol]
+        return [symbol for symbol in symbols if symbol in self.data]
 
     def _say(self, name: str, text: str) -> None:
         self._said[f"scanner {name} {text}"] = None

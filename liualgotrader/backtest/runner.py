@@ -88,7 +88,7 @@ class Backtest(SessionRun):
         block, opened = BarTape([bars], self._session.opens_at, self._starts).columns_of(0)
         block = self._tape.as_shown(self._numbers[symbol], block, len(self._engine.symbols[symbol].bars))
         self._engine.split(symbol, ratio, block, opened)
-        self.data.restate(bars)
+        self.data.restate(symbol, bars)
 
     def _play(self, session: TradingSession, hours: Hours) -> Decimal:
         engine, exchange, desk, tape, path = self._engine, self._exchange, self._desk, self._tape, self._path

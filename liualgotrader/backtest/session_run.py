@@ -15,7 +15,7 @@ import numpy as np
 
 from liualgotrader.backtest.array_signals import ArraySignals, InspectArrays, WholeBars, only_signals
 from liualgotrader.backtest.order_path import ACCOUNT, OrderPath, PastMinutes
-from liualgotrader.backtest.past_data import OwnLoop, PastData
+from liualgotrader.backtest.past_data import KnownBars, OwnLoop, PastData
 from liualgotrader.backtest.picking import KnownPicks, Picking
 from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
 from liualgotrader.common.calendar import TradingSession
@@ -64,7 +64,7 @@ class PlayedMarket:
     session_starts: tuple[int, ...]
     assets: Sequence[AssetTerms]
     session: ExchangeSession  # the first
-    bars: Mapping[str, BarColumns]  # that may be asked for, as far as they have closed
+    bars: Mapping[str, KnownBars]  # that may be asked for, as far as they have closed
     closes: Callable[[str], float | None] | None = (
         None  # values positions; None: the exchange's own quotes and prints do
     )

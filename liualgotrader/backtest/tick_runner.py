@@ -10,6 +10,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -72,7 +74,7 @@ class TickBacktest(SessionRun):
                 session_starts=tuple(sorted({at for one in hours for at in session_starts(one)})),
                 assets=asset_terms(self._tape.assets()),
                 session=first,
-                bars=self._known(),
+                bars={symbol: partial(self._known, symbol) for symbol in self._tape.symbols()},
                 history=self._history,
             ),
         )
@@ -96,17 +98,16 @@ class TickBacktest(SessionRun):
             self._past.setdefault(symbol, []).append(regular(minutes))
         return exchange_session(self._tape)
 
-    def _known(self) -> dict[str, BarColumns]:
-        """Return the minutes of regular trading up to the session's close, at its prices."""
-        tape = self._tape
-        before = {symbol: BarColumns.of(symbol, tape.history(symbol, MINUTE)) for symbol in tape.symbols()}
-        return {symbol: regular(joined([bars, self._minutes[symbol]])) for symbol, bars in before.items()}
+    def _known(self, symbol: str) -> BarColumns:
+        """Return a symbol's minutes of regular trading up to the session's close, at its prices."""
+        before = BarColumns.of(symbol, self._tape.history(symbol, MINUTE))
+        return regular(joined([before, self._minutes[symbol]]))
 
     def _warm_up(self, session: TradingSession) -> None:
         tape, start, ends_at = self._tape, session.opens_at - EARLY, session.closes_at + AFTER_CLOSE
         if session is not self.terms.sessions[0]:  # whose bars are there from the start
-            for bars in self._known().values():
-                self.data.restate(bars)
+            for symbol in tape.symbols():
+                self.data.restate(symbol, partial(self._known, symbol))
         for event in newest_of(tape.events(0, start)):
             self._exchange.on_event(event)
         self._exchange.advance(start)
@@ -295,7 +296,7 @@ class TickFeed:
         if (block := next(self._blocks, None)) is None:
             return False
         self._events = self._events[self._place :] + block
-        self._times, self._place = [event.at for event in self._events], 0
+        self._times, self._place = [*map(attrgetter("at"), self._events)], 0
         return True
 
     def _load_bars(self) -> None:
