@@ -199,10 +199,11 @@ class TrackedOrder(msgspec.Struct, eq=False):
     value: Decimal = ZERO  # dollars paid or received for `filled`
     fees: Decimal = ZERO
 
-    def update_handle(self, current: Link) -> None:
+    def update_handle(self, current: Link) -> bool:
         """Show in the handle the order of the chain that counts: `current`, where it is the only one.
 
         That is the oldest that may still trade, while its replacement is only asked for; else the one that ended last.
+        Return whether the handle was closed by that, or opened again.
         """
         handle, before, state = self.handle, ZERO, current.state
         is_open = state is None or not state.is_final
@@ -216,16 +217,16 @@ class TrackedOrder(msgspec.Struct, eq=False):
             current = alive or ended or link
             is_open, state = alive is not None, current.state
             before = self.filled - current.filled  # by the rest of the chain
+        turned = handle.open is not is_open
         handle.open, handle.state = is_open, state
-        terms = current.terms
-        if terms is None:
-            return
-        if terms.reason:
-            handle.reason = terms.reason
-        handle.quantity = before + terms.quantity if before else terms.quantity
-        if terms.type is not None:
-            handle.type, handle.limit_price, handle.stop_price = terms.type, terms.limit_price, terms.stop_price
-            self.price = terms.limit_price or terms.stop_price or self.price
+        if (terms := current.terms) is not None:
+            if terms.reason:
+                handle.reason = terms.reason
+            handle.quantity = before + terms.quantity if before else terms.quantity
+            if terms.type is not None:
+                handle.type, handle.limit_price, handle.stop_price = terms.type, terms.limit_price, terms.stop_price
+                self.price = terms.limit_price or terms.stop_price or self.price
+        return turned
 
     def as_order(self) -> Order:
         """Return the order as the original's code knows it."""
@@ -406,7 +407,8 @@ class Book:
         if link is None:
             link = tracked.chain[name] = Link()
         link.state, link.terms = news.state, news
-        self._reindex(tracked, link)
+        if tracked.update_handle(link):
+            self._reindex(tracked)
         signal, tracked.signal = tracked.signal, None
         return signal
 
@@ -426,7 +428,8 @@ class Book:
         tracked.handle.average_price = tracked.value / tracked.filled
         if not fill.remaining_quantity:
             link.state = OrderState.FILLED
-        self._reindex(tracked, link)
+        if tracked.update_handle(link):
+            self._reindex(tracked)
         return tracked
 
     def _order_of(
@@ -446,13 +449,9 @@ class Book:
         self._open.setdefault(handle.symbol, []).append(tracked)
         self._used[handle.symbol] = self.strategy
 
-    def _reindex(self, tracked: TrackedOrder, changed: Link) -> None:
-        handle = tracked.handle
-        was_open, symbol = handle.open, handle.symbol
-        tracked.update_handle(changed)
-        if handle.open is was_open:
-            return
-        if handle.open:
+    def _reindex(self, tracked: TrackedOrder) -> None:
+        symbol = tracked.handle.symbol
+        if tracked.handle.open:
             self._open.setdefault(symbol, []).append(tracked)
             return
         here = self._open[symbol]

@@ -357,7 +357,7 @@ class Positions:
 
     def exposure_with(self, symbol: str, *more: DeskOrder) -> Exposure:
         """Return what the symbol's exposure would be with more orders."""
-        price = mark = self.valued_at(symbol)
+        price = mark = self.marks.get(symbol) or self._costs.get(symbol, ZERO)
         held, working = self._ours.get(symbol, ZERO), self._orders.working.get(symbol)
         if not (working or more):
             if not held:

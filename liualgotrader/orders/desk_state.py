@@ -329,9 +329,9 @@ class DeskState:
 
     def take(self, order: DeskOrder, execution: BrokerExecution, shares: Decimal, filled: Decimal) -> None:
         """Move the slot's position by shares of an execution that makes the order `filled` so far, and tell the slot."""
-        slot, position = self.slots[order.slot], self.positions.position(order.slot, order.symbol)
-        before, signed = position.quantity, shares * order.side.sign
-        self.positions.take(order.slot, order.symbol, signed, execution.price)
+        slot, signed = self.slots[order.slot], shares * order.side.sign
+        position = self.positions.take(order.slot, order.symbol, signed, execution.price)
+        before = position.quantity - signed
         if order.slot:  # slot 0 closes what no strategy owns
             slot.cash -= signed * execution.price + execution.fee
             self.day.trade(order.symbol, signed, execution.price, execution.fee)
