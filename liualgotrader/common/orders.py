@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -66,6 +67,9 @@ class OrderState(StrEnum):
     def __init__(self, word: str) -> None:
         self.is_final = word in ("filled", "canceled", "expired", "replaced", "rejected", "refused")
 
+
+word = lru_cache(64)(str)
+"""Returns the text of a side, a type or a state, the same object each time."""
 
 FINAL_STATES = frozenset(state for state in OrderState if state.is_final)
 

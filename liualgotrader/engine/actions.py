@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from liualgotrader.common.money import LARGEST, exact, whole_parts
-from liualgotrader.common.orders import OrderType, Side
+from liualgotrader.common.orders import OrderType, Side, word
 from liualgotrader.strategies.context import WantedOrder
 
 SIDES = {
@@ -25,6 +25,7 @@ _PRICES = {
     OrderType.STOP: ("stop_price",),
     OrderType.STOP_LIMIT: ("limit_price", "stop_price"),
 }
+_PRICE_WORDS = ("limit_price", "stop_price", "take_profit", "stop_loss", "planned_stop", "planned_target")
 _LONGEST = 500  # characters kept of a text, or of a value that only its text can show
 _DEEPEST = 20  # levels of a value that are kept; what lies below becomes text
 _LEAST, _MOST = -(2**63), 2**64 - 1  # whole numbers that a message holds
@@ -113,17 +114,11 @@ def plain_text(value: object) -> str:
 
 def described(wanted: WantedOrder, *, stop: Decimal | None = None, target: Decimal | None = None) -> dict[str, Any]:
     """Return an order asked for through a context in the words of an action dictionary."""
-    words = {"side": str(wanted.side), "qty": str(wanted.quantity)[:_LONGEST], "type": str(wanted.type)}
-    for key, price in (
-        ("limit_price", wanted.limit),
-        ("stop_price", wanted.stop),
-        ("take_profit", wanted.take_profit),
-        ("stop_loss", wanted.stop_loss),
-        ("planned_stop", stop),
-        ("planned_target", target),
-    ):
-        if price is not None:
-            words[key] = str(price)[:_LONGEST]
+    words = {"side": word(wanted.side), "qty": str(wanted.quantity)[:_LONGEST], "type": word(wanted.type)}
+    prices = wanted.limit, wanted.stop, wanted.take_profit, wanted.stop_loss, stop, target
+    if prices.count(None) < len(prices):
+        priced = zip(_PRICE_WORDS, prices, strict=True)
+        words |= {key: str(price)[:_LONGEST] for key, price in priced if price is not None}
     if wanted.reason not in (None, ""):
         words["reason"] = plain_text(wanted.reason)
     return words

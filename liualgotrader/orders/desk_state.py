@@ -26,13 +26,14 @@ from liualgotrader.common.orders import (
     OrderType,
     Protection,
     Side,
+    word,
 )
 from liualgotrader.common.rows import ForeignRow, OrderEventRow, OrderRow, PlanRow
 from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.orders.desk_books import Day, Orders, Position, Positions
 from liualgotrader.orders.desk_messages import Begin, DeskTerms, LookUp, Reconcile, Send
 from liualgotrader.orders.desk_parts import Alarms, BrokerView, Closings, DeskSlot, Due, Outputs, Quarantine, Slots
-from liualgotrader.orders.order import DeskOrder, OrderStep, Origin, after, trade_row, word
+from liualgotrader.orders.order import DeskOrder, OrderStep, Origin, after, trade_row
 
 KILL_SWITCH = "kill_switch"  # the condition that holds until `Resume`
 FIRST_LOOK_BACK = 24 * HOUR

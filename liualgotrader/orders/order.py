@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -22,12 +21,10 @@ from liualgotrader.common.orders import (
     OrderState,
     OrderType,
     Side,
+    word,
 )
 from liualgotrader.common.orders import OrderState as S
 from liualgotrader.common.rows import TradeRow
-
-word = lru_cache(64)(str)
-"""Returns the text of a side, a type or a state: one for all the rows that hold it."""
 
 _PRICE_STEP = Decimal("0.000001")  # of an average price
 

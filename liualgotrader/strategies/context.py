@@ -306,8 +306,9 @@ class Context:
             raise ValueError(f"quantity must be at most {LARGEST}, not {quantity!r}")
         wanted = WantedOrder(side, whole_parts(shares))
         wanted.time_in_force, wanted.indicators, wanted.reason = terms
-        for name, price in zip(_PRICES, prices, strict=True):
-            if price is not None:
+        limit, stop, take_profit, stop_loss = prices
+        if not (limit is stop is take_profit is stop_loss is None):
+            for name, price in zip(_PRICES, prices, strict=True):
                 setattr(wanted, name, _above_zero(name, price))
         if cancel_after:
             wanted.cancel_after = round(cancel_after.total_seconds() * SECOND)

@@ -13,6 +13,7 @@ from liualgotrader.common.orders import (
     OrderIntent,
     OrderState,
     ReplaceIntent,
+    word,
 )
 from liualgotrader.exchange.exchange_order import ExchangeOrder
 from liualgotrader.exchange.exchange_values import (
@@ -33,8 +34,8 @@ def order_request(order: OrderIntent) -> OrderRequest:
     exits = (order.take_profit is not None) + (order.stop_loss is not None)
     return OrderRequest(
         symbol=order.symbol,
-        side=str(order.side),
-        type=str(order.type),
+        side=word(order.side),
+        type=word(order.type),
         time_in_force=order.time_in_force,
         quantity=order.quantity,
         limit_price=order.limit_price,
