@@ -11,23 +11,17 @@ from liualgotrader.strategies.base import Strategy, StrategyType
 
 
 @njit(cache=True, nogil=True)
-def crossings(close, fast, slow, shares):
-    """Return a row a bar: 1 where the fast average crosses the slow one upwards, leave where it crosses back."""
-    rows = len(close)
-    entry, leave, size = np.zeros(rows, np.int8), np.zeros(rows, np.bool_), np.full(rows, shares)
-    short = long = 0.0
-    above = False
-    for i in range(rows):
-        short += close[i] - (close[i - fast] if i >= fast else 0.0)
-        long += close[i] - (close[i - slow] if i >= slow else 0.0)
-        if i >= slow - 1:
-            before, above = above, short * slow > long * fast
-            if i >= slow:
-                if above and not before:
-                    entry[i] = 1
-                elif before and not above:
-                    leave[i] = True
-    return entry, leave, size
+def crossings(close, fast, slow):
+    """Return a row a bar: 1 where the fast average crosses the slow one upwards, -1 where it crosses back, else 0."""
+    crossed = np.zeros(len(close), np.int8)
+    short, long = close[slow - fast : slow].sum(), close[:slow].sum()
+    above = short * slow > long * fast
+    for i in range(slow, len(close)):
+        short += close[i] - close[i - fast]
+        long += close[i] - close[i - slow]
+        before, above = above, short * slow > long * fast
+        crossed[i] = np.int8(above) - np.int8(before)
+    return crossed
 
 
 class Crossing(Strategy):
@@ -41,21 +35,21 @@ class Crossing(Strategy):
 
     def signals(self, bars):
         """Return a row a bar."""
-        entry, leave, size = crossings(bars.close, self.fast, self.slow, float(self.shares))
-        return {"entry": entry, "exit": leave, "size": size}
+        crossed = self.crossed(bars.close)
+        return {"entry": crossed > 0, "exit": crossed < 0, "size": self.shares}
+
+    def crossed(self, close):
+        """Return the crossings of the averages."""
+        return crossings(close, self.fast, self.slow)
 
 
 class CrossingNumpy(Crossing):
     """The same without a compiler."""
 
-    def signals(self, bars):
-        """Return a row a bar."""
+    def crossed(self, close):
+        """Return the crossings of the averages."""
         fast, slow = self.fast, self.slow
-        sums = np.concatenate(([0.0], np.cumsum(bars.close)))
+        sums = np.concatenate(([0.0], np.cumsum(close)))
         short, long = sums[slow:] - sums[slow - fast : -fast], sums[slow:] - sums[:-slow]
-        crossed = np.concatenate((np.zeros(slow), np.diff((short * slow > long * fast).astype(np.float64))))
-        return {
-            "entry": np.maximum(crossed, 0.0),
-            "exit": crossed < 0,
-            "size": np.full(len(crossed), float(self.shares)),
-        }
+        above = short * slow > long * fast
+        return np.concatenate((np.zeros(slow, np.int8), np.diff(above.astype(np.int8))))

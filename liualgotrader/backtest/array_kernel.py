@@ -15,12 +15,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from liualgotrader.backtest.array_signals import COLUMNS, returned_columns
+from liualgotrader.backtest.array_signals import returned_columns
 from liualgotrader.backtest.run_record import BacktestTerms
 from liualgotrader.common.clock import MICROSECOND
 from liualgotrader.common.market_columns import BarColumns, Floats, Ints
 from liualgotrader.engine.bar_tape import BarTape
-from liualgotrader.engine.bars import Bars, BarsView
+from liualgotrader.engine.bars import ROW, Bars, BarsView
 from liualgotrader.exchange.fees import NoFees, PerShareCommission, SumOfFees
 
 UNITS = 1e6  # of a dollar: prices are whole numbers of them, so that sums are exact
@@ -37,17 +37,13 @@ WHY = {
 
 
 class ArrayMarket(msgspec.Struct, frozen=True):
-    """The bars of one symbol as the loop reads them; rows of session n are `starts[n]` to `ends[n]`."""
+    """The bars of one symbol as the loop reads them."""
 
-    view: Any
-    instants: Ints  # the open of each bar, and then its end, when what stops and targets trade inside it is told
-    prices: Floats  # open, high, low, close in units, one row each
-    volume: Floats
-    starts: Ints
-    ends: Ints
-    lows: Floats  # of each session, in units
-    highs: Floats
-    at_the_close: Any  # of each session: whether its last bar ends with it
+    view: BarsView
+    bars: tuple[Any, ...]  # open, high, low, close, volume, opened_at, closed_at: the memory that strategies read
+    sessions: tuple[Any, ...]  # first row and the row after the last, low and high in units, least volume of a bar,
+    # and whether the last bar ends with the session
+    lowest: float  # price in units
 
 
 class ArrayRun(msgspec.Struct, frozen=True):
@@ -80,15 +76,17 @@ def prepared(bars: Mapping[str, BarColumns], terms: BacktestTerms) -> list[Array
         block, opened = BarTape([one], int(opens[0]), known).columns_of(0)
         whole.load_ahead(block, opened, len(opened))
         rows = (np.searchsorted(one.opened_at, opens), np.searchsorted(one.closed_at, closes, side="right"))
-        prices = np.rint(np.stack([one.open, one.high, one.low, one.close]) * UNITS)
         starts, ends = (np.asarray(r, np.int64) for r in rows)
-        instants = np.stack([one.opened_at, one.closed_at - MICROSECOND], axis=1).ravel()
-        with_it = one.closed_at[np.maximum(ends - 1, 0)] == closes
-        view, volume = BarsView(whole), np.ascontiguousarray(one.volume)
-        lows, highs = (
-            _of_sessions(f, column, starts, ends) for f, column in ((np.fmin, prices[2]), (np.fmax, prices[1]))
+        view, with_it = BarsView(whole), one.closed_at[np.maximum(ends - 1, 0)] == closes
+        columns = view.open, view.high, view.low, view.close, view.volume, one.opened_at, one.closed_at
+        # All columns at once: after such a piece of memory the C library keeps what signals free, instead of asking for it anew.
+        low, high = np.rint(block * UNITS)[[ROW["low"], ROW["high"]]]
+        lows, highs, least = (
+            _of_sessions(reduce, column, starts, ends)
+            for reduce, column in ((np.fmin, low), (np.fmax, high), (np.fmin, view.volume))
         )
-        found.append(ArrayMarket(view, instants, prices, volume, starts, ends, lows, highs, with_it))
+        lowest = float(np.nanmin(lows, initial=np.inf))
+        found.append(ArrayMarket(view, columns, (starts, ends, lows, highs, least, with_it), lowest))
     return found
 
 
@@ -138,52 +136,47 @@ def played(strategy: Any, markets: Sequence[ArrayMarket], terms: BacktestTerms) 
     charged = _per_share(terms.rules.fees)
     assert charged is not None, "`cannot_play` was asked before"
     per_share, least_price = charged
-    if any(np.nanmin(market.lows, initial=np.inf) < least_price * UNITS for market in markets):
+    if any(market.lowest < least_price * UNITS for market in markets):
         return "fees that are not a share's"
-    cash = float(terms.cash)
-    count = len(terms.sessions)
-    equity, worst = np.full(count, cash), np.zeros(count)
-    gains, spans, sums, extremes = [], [], np.zeros(7), np.zeros(4)
+    count, end = len(terms.sessions), terms.sessions[-1].closes_at
+    equity, worst, most, sums = np.zeros(count), np.zeros(count), np.zeros(4), np.zeros(7)
+    gains, spans = [], []
     for market in markets:
-        columns = returned_columns(strategy, market.view, None)
-        at_close, worst_in, most, told = np.empty(count), np.empty(count), np.zeros(4), np.zeros(7)
-        room = int(np.count_nonzero(columns["entry"])) + 1
-        trips, rows = np.empty(room), np.empty((2, room), np.int64)
-        code, ended = loop(
-            *(columns[name] for name in COLUMNS),
-            *market.prices,
-            market.volume,
-            market.starts,
-            market.ends,
-            market.lows,
-            market.highs,
-            market.at_the_close,
+        entry, leave, *others = returned_columns(strategy, market.view).values()
+        acts, leave = entry.astype(bool, copy=False), leave.astype(bool, copy=False)
+        if len(leave):
+            acts = acts | leave
+        room = int(np.count_nonzero(acts)) + 1
+        trips, times = np.empty(room), np.empty((2, room), np.int64)
+        code, ended, still = loop(
+            acts,
+            # Of few types, as the loop is compiled for each of them.
+            entry.view(np.int8) if entry.dtype in (np.int8, np.bool_) else entry.astype(np.float64, copy=False),
+            leave,
+            *(column.astype(np.float64, copy=False) for column in others),
+            *market.bars,
+            *market.sessions,
             -1.0 if part is None else float(part),
             part is None,
             per_share,
-            at_close,
-            worst_in,
+            end,
+            equity,
+            worst,
             most,
-            told,
+            sums,
             trips,
-            rows,
+            times,
         )
         if code:
             return WHY[code]
-        equity += at_close / UNITS
-        worst += worst_in / UNITS
-        gains.append(trips[:ended] / UNITS)
-        spans.append(market.instants[rows[:, :ended]])
-        if told[1]:
-            spans.append(np.array([[market.instants[rows[0, ended]]], [terms.sessions[-1].closes_at]]))
-        sums += told
-        extremes[0] = max(extremes[0], most[0])
-        extremes[1:] += most[1:]
-    if why := _binding(terms, equity, worst, extremes / UNITS, len(markets)):
+        gains.append(trips[:ended])
+        spans.append(times[:, : ended + still])
+    equity = float(terms.cash) + equity / UNITS
+    if why := _binding(terms, equity, worst / UNITS, most / UNITS, len(markets)):
         return why
     fills, still = map(int, sums[:2])
     began, ended_at = np.concatenate(spans, axis=1) if spans else np.zeros((2, 0), np.int64)
-    return ArrayRun(equity, np.concatenate(gains), began, ended_at, fills, still, *(sums[2:] / UNITS).tolist())
+    return ArrayRun(equity, np.concatenate(gains) / UNITS, began, ended_at, fills, still, *(sums[2:] / UNITS).tolist())
 
 
 def _binding(terms: BacktestTerms, equity: Floats, worst: Floats, most: Floats, symbols: int) -> str:
@@ -220,48 +213,58 @@ def compiled() -> Any:
 
 
 def _loop(  # noqa: C901, PLR0912, PLR0915 - one loop, as the compiler wants it: a bar from its open to its close
-    entry: Any, leave: Any, size: Any, stop: Any, target: Any,
-    open_: Any, high: Any, low: Any, close: Any, volume: Any, starts: Any, ends: Any, lows: Any, highs: Any, at_the_close: Any,
-    part: float, touches: bool, per_share: float,
-    at_close: Any, worst_in: Any, most: Any, told: Any, trips: Any, rows: Any,
-) -> tuple[int, int]:  # fmt: skip
-    """Play one symbol's rows and return why it cannot, 0 if it can, and how many round trips have ended.
+    acts: Any, entry: Any, leave: Any, size: Any, stop: Any, target: Any,
+    open_: Any, high: Any, low: Any, close: Any, volume: Any, opened_at: Any, closed_at: Any,
+    starts: Any, ends: Any, lows: Any, highs: Any, least: Any, at_the_close: Any,
+    part: float, touches: bool, per_share: float, end: int,
+    equity: Any, worst: Any, most: Any, sums: Any, trips: Any, times: Any,
+) -> tuple[int, int, int]:  # fmt: skip
+    """Play one symbol's rows and return why it cannot, 0 if it can, how many round trips have ended, and are open.
 
-    Columns of no length are absent. Money is in units; `most` is: the largest order, the largest position, the largest
-    short one, the lowest gain so far (0 or below).
+    Columns of no length are absent; `acts` are the rows with an entry or exit. Money is in units. Gains at each close and
+    the worst in each session are added up, and so is `most`: the largest order of all, the sums of the largest position,
+    the largest short one, and the lowest gain so far (0 or below).
     """
+
+    def units(dollars: Any) -> Any:
+        return np.rint(dollars * 1e6)
+
+    def room_of(volume: float) -> float:
+        return 1e300 if part < 0.0 else np.floor(np.floor(volume * 1e9 + 0.5) * part) / 1e9
+
     cash = held = pending = bought_at = paid = 0.0
     stop_at = target_at = 0.0  # 0: there is none
     ended = fills = 0
-    fees = bought = sold = 0.0
+    fees = bought = sold = ordered = long = short = deepest = 0.0
     has_stop, has_target, has_leave = len(stop) > 0, len(target) > 0, len(leave) > 0
+    acting = np.empty(max(0, np.max(ends - starts)) + 1, np.int64)  # rows of a session, and a last one behind it
     for session in range(len(starts)):
         first, last = starts[session], ends[session]
-        before = cash + held * close[first - 1] if first > 0 else cash
-        lowest = before
+        place = 0
+        count = np.uint64(0)
+        for row in range(np.uint64(first), np.uint64(last)):  # without a branch: a wrong guess costs more than a row
+            acting[count] = row
+            count += np.uint64(acts[row])
+        acting[count] = last
+        before = cash + held * units(close[first - 1]) if first > 0 else cash
+        lowest, room = before, room_of(least[session])
         weighed = 0.0  # what was held when the worst of this session was looked at
         i = first
         while i < last:
-            if (
-                pending == 0.0 and stop_at == 0.0 and target_at == 0.0 and held == weighed
-            ):  # on to the next row that acts
-                if held == 0.0:
-                    while i < last and entry[i] == 0:
-                        i += 1
-                else:
-                    while i < last and not (has_leave and leave[i] != 0) and entry[i] * held >= 0:
-                        i += 1
+            if pending == 0.0 and stop_at == 0.0 and target_at == 0.0 and held == weighed:
+                while acting[place] < i:
+                    place += 1
+                i = acting[place]
                 if i == last:
                     break
             if pending != 0.0 or stop_at != 0.0 or target_at != 0.0:
-                room = 1e300 if part < 0.0 else np.floor(np.floor(volume[i] * 1e9 + 0.5) * part) / 1e9
-                price = 0.0
+                price = taken = 0.0
                 if pending != 0.0:
-                    shares, price = pending, open_[i]
+                    shares, price = pending, units(open_[i])
                     pending = 0.0
-                    if abs(shares) > room:
-                        return 1, ended
-                    room -= abs(shares)
+                    taken = abs(shares)
+                    if taken > room and taken > room_of(volume[i]):
+                        return 1, 0, 0
                     fee = np.ceil(abs(shares) * per_share * 100.0 - 1e-7) * 1e4
                     cash -= shares * price + fee
                     fees += fee
@@ -272,21 +275,21 @@ def _loop(  # noqa: C901, PLR0912, PLR0915 - one loop, as the compiler wants it:
                         sold -= shares * price
                     if held == 0.0:
                         held, bought_at, paid = shares, price, fee
-                        rows[0, ended] = 2 * i
+                        times[0, ended] = opened_at[i]
                     else:
-                        trips[ended], rows[1, ended] = held * (price - bought_at) - paid - fee, 2 * i
+                        trips[ended], times[1, ended] = held * (price - bought_at) - paid - fee, opened_at[i]
                         ended += 1
                         held = 0.0
                     price = 0.0
                 else:
-                    through = stop_at != 0.0 and (open_[i] - stop_at) * held <= 0.0
-                    if through or (target_at != 0.0 and (open_[i] - target_at) * held >= 0.0):
-                        price = open_[i]
-                if held != 0.0:
+                    through = stop_at != 0.0 and (units(open_[i]) - stop_at) * held <= 0.0
+                    if through or (target_at != 0.0 and (units(open_[i]) - target_at) * held >= 0.0):
+                        price = units(open_[i])
+                if held != 0.0 and (stop_at != 0.0 or target_at != 0.0):
                     side = 1.0 if held > 0.0 else -1.0
-                    bad = low[i] if side > 0.0 else high[i]
-                    good = high[i] if side > 0.0 else low[i]
-                    inside = 1 if price == 0.0 else 0
+                    bad = units(low[i]) if side > 0.0 else units(high[i])
+                    good = units(high[i]) if side > 0.0 else units(low[i])
+                    traded_at = opened_at[i] if price != 0.0 else closed_at[i] - MICROSECOND
                     if price == 0.0 and stop_at != 0.0 and (bad - stop_at) * side <= 0.0:
                         price = stop_at
                     elif price == 0.0 and target_at != 0.0:
@@ -295,10 +298,11 @@ def _loop(  # noqa: C901, PLR0912, PLR0915 - one loop, as the compiler wants it:
                             price = target_at
                     if price != 0.0:
                         lowest = min(lowest, cash + held * (lows[session] if side > 0.0 else highs[session]))
-                        most[1] = max(most[1], abs(held) * highs[session])
-                        most[2] = max(most[2], -held * highs[session])
-                        if abs(held) > room:
-                            return 1, ended
+                        long = max(long, abs(held) * highs[session])
+                        short = max(short, -held * highs[session])
+                        taken += abs(held)
+                        if taken > room and taken > room_of(volume[i]):
+                            return 1, 0, 0
                         fee = np.ceil(abs(held) * per_share * 100.0 - 1e-7) * 1e4
                         cash += held * price - fee
                         fees += fee
@@ -307,29 +311,30 @@ def _loop(  # noqa: C901, PLR0912, PLR0915 - one loop, as the compiler wants it:
                             sold += held * price
                         else:
                             bought -= held * price
-                        trips[ended], rows[1, ended] = held * (price - bought_at) - paid - fee, 2 * i + inside
+                        trips[ended], times[1, ended] = held * (price - bought_at) - paid - fee, traded_at
                         ended += 1
                         held = stop_at = target_at = 0.0
-                lowest = min(lowest, cash + held * close[i])
+                if held == 0.0:
+                    lowest = min(lowest, cash)
             if held != weighed:
                 weighed = held
                 if held != 0.0:
                     lowest = min(lowest, cash + held * (lows[session] if held > 0.0 else highs[session]))
-                    most[1] = max(most[1], abs(held) * highs[session])
-                    most[2] = max(most[2], -held * highs[session])
+                    long = max(long, abs(held) * highs[session])
+                    short = max(short, -held * highs[session])
             wanted = entry[i]
             if held != 0.0:
-                if (has_leave and leave[i] != 0) or wanted * held < 0:
+                if (has_leave and leave[i]) or wanted * held < 0:
                     # At the session's close an exit cannot wait for its stop and target to be taken back: it is dropped.
                     if not (at_the_close[session] and i == last - 1 and (stop_at != 0.0 or target_at != 0.0)):
                         pending = -held
                     stop_at = target_at = 0.0
             elif wanted != 0:
                 if abs(wanted) != 1:
-                    return 3, ended
-                shares = size[i]
+                    return 3, 0, 0
+                shares = size[i if len(size) > 1 else 0]
                 if not shares > 0.0 or shares != np.floor(shares) or shares > 1e9:
-                    return 2, ended
+                    return 2, 0, 0
                 stop_at = target_at = 0.0
                 for leg in range(2):
                     value = np.nan
@@ -342,20 +347,28 @@ def _loop(  # noqa: C901, PLR0912, PLR0915 - one loop, as the compiler wants it:
                     step = 100.0 if value >= 1.0 else 1e4  # ticks a dollar
                     ticks = value * step
                     rounded = np.rint(ticks) * (1e6 / step)
-                    apart = (close[i] - rounded) * wanted * (1.0 if leg == 0 else -1.0)
+                    apart = (units(close[i]) - rounded) * wanted * (1.0 if leg == 0 else -1.0)
                     if not ticks > 0.0 or abs(ticks - np.floor(ticks) - 0.5) < 1e-6 or apart < 1e4:
-                        return 4, ended
+                        return 4, 0, 0
                     if leg == 0:
                         stop_at = rounded
                     else:
                         target_at = rounded
                 pending = wanted * shares
-                most[0] = max(most[0], shares * close[i])
+                ordered = max(ordered, shares * units(close[i]))
             i += 1
-        at_close[session] = cash + held * close[last - 1] if last > 0 else cash
-        worst_in[session] = lowest - before
-        most[3] = min(most[3], lowest)
-    told[0], told[2], told[5], told[6] = fills, fees, bought, sold
+        equity[session] += cash + held * units(close[last - 1]) if last > 0 else cash
+        worst[session] += lowest - before
+        deepest = min(deepest, lowest)
+    most[0] = max(most[0], ordered)
+    most[1] += long
+    most[2] += short
+    most[3] += deepest
+    for place, value in enumerate((float(fills), 0.0, fees, 0.0, 0.0, bought, sold)):
+        sums[place] += value
     if held != 0.0:
-        told[1], told[3], told[4] = 1.0, held * (close[ends[-1] - 1] - bought_at), paid
-    return 0, ended
+        times[1, ended] = end
+        for place, value in ((1, 1.0), (3, held * (units(close[ends[-1] - 1]) - bought_at)), (4, paid)):
+            sums[place] += value
+        return 0, ended, 1
+    return 0, ended, 0

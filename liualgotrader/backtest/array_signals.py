@@ -87,14 +87,21 @@ def columns_of(strategy: Any, bars: BarsView) -> dict[str, Floats]:
         ValueError: for an answer that is no such columns.
     """
     returned = returned_columns(strategy, bars)
-    columns = {name: told if len(told) else np.full(len(bars), COLUMNS[name]) for name, told in returned.items()}
+    columns = {
+        name: np.asarray(told, np.float64)
+        if len(told) == len(bars)
+        else np.full(len(bars), float(told[0]) if len(told) else COLUMNS[name])
+        for name, told in returned.items()
+    }
     if not np.isin(columns["entry"], (-1, 0, 1)).all():
         raise ValueError("signals returned an entry that is none of -1, 0 and 1")
     return columns
 
 
-def returned_columns(strategy: Any, bars: BarsView, kind: Any = np.float64) -> dict[str, Any]:
-    """Return what `signals` says of bars, by column, as floats, or as they are with kind None; those that it leaves out have no length.
+def returned_columns(strategy: Any, bars: BarsView) -> dict[str, Any]:
+    """Return what `signals` says of bars, by column.
+
+    Those that it leaves out have no length, and a size that is one number for all rows has the length 1.
 
     Raises:
         ValueError: in one sentence, if there are columns that are none.
@@ -105,8 +112,9 @@ def returned_columns(strategy: Any, bars: BarsView, kind: Any = np.float64) -> d
     if missing := {"entry", "size"} - set(returned):
         raise ValueError(f"signals returned no column {min(missing)!r}")
     for name in COLUMNS:
-        column = np.ascontiguousarray(returned.get(name, ()), kind)
-        if name in returned and column.shape != (len(bars),):
+        told = returned.get(name, ())
+        column = np.ascontiguousarray(told)
+        if name in returned and column.shape != (len(bars),) and not (name == "size" and np.ndim(told) == 0):
             raise ValueError(f"signals returned {name!r} of shape {column.shape}; a row a bar is ({len(bars)},)")
         columns[name] = column
     return columns

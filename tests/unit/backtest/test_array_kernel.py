@@ -63,7 +63,8 @@ def drawn(random: np.random.Generator, bars: BarColumns) -> dict[str, Any]:
     rows = len(bars.close)
     often = random.choice([0.05, 0.2, 0.6])
     entry = random.choice([-1.0, 1.0], rows) * (random.random(rows) < often)
-    columns = {"entry": entry, "size": random.integers(1, 45, rows).astype(np.float64)}
+    sizes = random.integers(1, 45, rows).astype(np.float64)
+    columns: dict[str, Any] = {"entry": entry, "size": sizes if random.random() < 0.7 else int(sizes[0])}
     if random.random() < 0.8:
         columns["exit"] = random.random(rows) < random.choice([0.02, 0.3])
     for name, side in (("stop", -1), ("target", 1)):
@@ -71,6 +72,7 @@ def drawn(random: np.random.Generator, bars: BarColumns) -> dict[str, Any]:
             away = random.integers(2, 40, rows) / 100 + random.choice([0.0, 0.001, 0.004])
             columns[name] = np.where(random.random(rows) < 0.7, bars.close + side * np.sign(entry) * away, np.nan)
             columns[name][entry == 0] = np.nan
+    columns["entry"] = entry.astype(random.choice(["float64", "int8", "int64"]))
     return columns
 
 
