@@ -19,6 +19,7 @@ from liualgotrader.common.market_columns import Floats, Ints
 
 YEAR = 252  # sessions
 YEAR_OF_DAYS = 365  # where every day is one
+FEW_SESSIONS = 30  # below it a yearly Sharpe ratio's standard error, sqrt(252 / sessions), is about 3 and more
 _SAME = 1e-12  # returns that differ by less are the same up to the rounding of their division
 _EULER = float(np.euler_gamma)
 _DRAWS = 2000  # of a bootstrap, fewer where more than ten thousand trades make each of them exact enough
@@ -101,6 +102,14 @@ def sortino_ratio(returns: Floats, year: int = YEAR) -> float | None:
         return None
     downside = np.sqrt(np.mean(np.minimum(returns, 0.0) ** 2))
     return known(np.mean(returns) / downside * year**0.5) if downside > _SAME else None
+
+
+def few_sessions(sessions: int) -> str:
+    """Return a caution beside figures of a year that are worked out from few sessions; empty for `FEW_SESSIONS` and more."""
+    if sessions >= FEW_SESSIONS:
+        return ""
+    counted = "1 session says" if sessions == 1 else f"{sessions} sessions say"
+    return f"{counted} little about a year: growth, volatility and ratios need {FEW_SESSIONS} or more"
 
 
 def rolling_sharpe(returns: Floats, window: int) -> Floats:

@@ -20,7 +20,7 @@ import msgspec
 
 from liualgotrader import __version__
 from liualgotrader.analytics.backtest_summary import EquityFigures
-from liualgotrader.analytics.performance import YEAR
+from liualgotrader.analytics.performance import YEAR, few_sessions
 from liualgotrader.analytics.report import Report, notable
 from liualgotrader.analytics.summary import TradingFigures, open_gain
 from liualgotrader.analytics.trips import RoundTrip
@@ -144,7 +144,7 @@ def _headline(report: Report) -> str:
         told[:0] = [
             ("return", _signed(account.total_return, percent(account.total_return, sign="+")),
              f"{percent(account.annual_growth, sign='+')} a year" if _a_year(report) else f"in {_counted(sessions, 'session')}"),
-            ("Sharpe ratio", plain(account.sharpe_ratio), f"volatility {percent(account.volatility)} a year"),
+            ("Sharpe ratio", plain(account.sharpe_ratio), few_sessions(sessions) or f"volatility {percent(account.volatility)} a year"),
             ("max drawdown", percent(account.max_drawdown),
              f"{'–' if lasted is None else _counted(lasted, 'session')} long, of closes{inside}"),
         ]  # fmt: skip
@@ -161,7 +161,7 @@ def _cards(report: Report) -> Iterable[str]:
     points = f"drawn at {len(curve['t']):,} moments; the figures are of session closes"
     yield _card(title, '<div id="curve" class="chart tall"></div>', points, "wide")
     yield _card("Can it be believed?", _honesty(report), "", "third")
-    yield _card("Key figures", _key_figures(report), "", "third high")
+    yield _card("Key figures", _key_figures(report), few_sessions(len(report.source.sessions)), "third high")
     yield _card("Monthly returns", _months(report), "by close of the month's last session", "wide")
     mean = "mean of each session; " if curve["exposed"]["mean"] else ""
     held = f"{mean}value of what is held; net: short counts negative"

@@ -38,7 +38,7 @@ class RoundTrip(msgspec.Struct, frozen=True):
 
     @property
     def exit_reason(self) -> str:
-        """What ended it: `stop`, `target` or `liquidation`, or else its strategy, and whether that was past a plan."""
+        """What ended it: `stop`, `target`, `liquidation`, its strategy's own words, or else whether that was past a plan."""
         if self.because:
             return self.because
         if self.stop is not None and (self.exit_price - self.stop) * self.side <= 0:

@@ -31,7 +31,7 @@ from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest, Progress
 from liualgotrader.supervisor.honesty import LOOKAHEAD, WARMUP, HonestyChecks, Told
 from liualgotrader.supervisor.repeating import bars_of, find_batch, from_kept, newest_results, repeated, with_duration
-from liualgotrader.supervisor.saved_result import SavedResult, write_result
+from liualgotrader.supervisor.saved_result import SavedResult, result_place, write_result
 from liualgotrader.supervisor.verifying import saved_result
 from liualgotrader.supervisor.view import Screen, View
 
@@ -76,7 +76,7 @@ def play(
     """
     screen: Screen = Aside() if options.json else screen_for()
     script = b"" if options.report is None else reporting.plotly_script()
-    place = _place_of(options.save)
+    place = result_place(options.save)
     with Backtesting(request, settings, plan, screen) as backtesting:
         report = reporting.place_of(options.report or "", backtesting.batch_id)
         played = "bars" if request.bars.period >= MINUTE else "trades and quotes"
@@ -109,13 +109,6 @@ def play(
         complain(f"{program}: {refused}")
     flush_output()
     return outcome.exit_code or (0 if refused is None else refused.exit_code)
-
-
-def _place_of(name: str) -> Path:
-    path = Path(name).expanduser()
-    if name and (path.is_dir() or not path.absolute().parent.is_dir()):
-        raise ConfigError(f"--save {name}: name a file in a folder that is there, like result.zip")
-    return path
 
 
 def _saved(

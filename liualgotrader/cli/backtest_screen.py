@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from liualgotrader.analytics.performance import few_sessions
 from liualgotrader.common.money import ZERO
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def say_backtest(screen: Screen, summary: BacktestSummary, played: str = "bars")
         header = (*header, f"{summary.benchmark_symbol} held")
         rows = [(*row, cell) for row, (_, cell) in zip(rows, held, strict=True)]
     screen.table(title, header, rows)
+    if caution := few_sessions(summary.sessions):
+        screen.line(caution)
     strategies = [*summary.strategies, *([summary.total] if len(summary.strategies) != 1 else [])]
     screen.table("By strategy", ("strategy", *_TRADING), [_trading_row(f) for f in strategies])
     _say_symbols(screen, summary.symbols)

@@ -267,9 +267,9 @@ class FilledTrade(msgspec.Struct, frozen=True):
 
 
 def why_sent(order_type: str, began: Mapping[str, Any]) -> str:
-    """Return why an order was sent that no strategy decided on: `stop` or `target` of a bracket, `liquidation`, ….
+    """Return why an order was sent: `stop` or `target` of a bracket, `liquidation`, …, or the reason that its strategy gave.
 
-    Empty for a strategy's own. `began` has the details of the order's first event.
+    Empty for a strategy's own without one. `began` has the details of the order's first event.
     """
     if "parent" in began:
         return "target" if order_type == "limit" else "stop"

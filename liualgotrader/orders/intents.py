@@ -296,9 +296,9 @@ def _beside(state: DeskState, order: DeskOrder, slot: DeskSlot, held: Decimal, *
 
 
 def _found(case: Case) -> dict[str, str]:
-    """Return the figures that an approval was based on, for the record."""
+    """Return the figures that an approval was based on and the strategy's reason, for the record."""
     value = case.price * case.intent.quantity if case.price is not None else ZERO
-    return {
+    return ({"because": case.intent.reason} if case.intent.reason else {}) | {
         "value": f"{value:.2f}",
         "symbol_exposure": f"{case.after.either:.2f}",
         "equity": f"{case.equity:.2f}" if case.equity is not None else "unknown",

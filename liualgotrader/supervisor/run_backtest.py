@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, tzinfo
@@ -28,6 +29,8 @@ from liualgotrader.strategies.base import Strategy
 from liualgotrader.supervisor.backtest_bars import SCALES, BarsWanted
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import Backtesting, BacktestRequest
+from liualgotrader.supervisor.saved_result import SavedResult, result_place, write_result
+from liualgotrader.supervisor.verifying import saved_result
 from liualgotrader.supervisor.view import View
 
 if TYPE_CHECKING:
@@ -134,6 +137,7 @@ def run_backtest(
     symbols: Sequence[str] = (),
     parameters: Mapping[str, Any] | None = None,
     database: bool = False,
+    save: str | Path = "",
     progress: Callable[[TradingSession, int], object] = lambda session, bars: None,
     **options: Any,
 ) -> Result:
@@ -150,6 +154,9 @@ def run_backtest(
     `options` are those of `backtester from`: strategies, scanners, fresh_daily, benchmark, cash, fee_per_share, slippage_bps,
     buy_fee_percentage, sell_fee_percentage, fills, fees, seed, home, dsn. Rows are stored only with `database`.
 
+    `save` names a file, like "result.zip", that `liu verify` plays again; why a result cannot be saved is a warning of it.
+    The strategies then stand in files, and the bars are those of a folder, an invented market or the store.
+
     Raises:
         LiuError: in one sentence, if nothing can be played.
     """
@@ -157,7 +164,10 @@ def run_backtest(
     ours: dict[str, Any] = {name: str(options.pop(name)) for name in named if name in options}
     if unknown := set(options) - set(_OPTIONS):
         raise ConfigError(f"run_backtest knows no option {min(unknown)!r}: it takes {', '.join((*_OPTIONS, *named))}")
+    place = result_place(save)
     tradeplan, classes, table = _plan(plan, dict(parameters or {}))
+    if isinstance(plan, str | Path):
+        ours["tradeplan"] = str(Path(plan).expanduser())
     settings = Settings.resolve(ours, tradeplan=table)
     frames = data if isinstance(data, Mapping) else None
     if detail not in ("", "second", "tick"):
@@ -182,8 +192,34 @@ def run_backtest(
     said = QuietScreen()
     with Backtesting(request, settings, tradeplan, said, classes=classes, bars=bars) as backtesting:
         outcome = backtesting.play(progress)
+        saved = None
+        if save:
+            try:
+                saved = _saved(backtesting, outcome)
+            except (ConfigError, TypeError) as error:  # what a parameter is may be nothing that a file can hold
+                said.warn(str(error))
         backtesting.save(outcome)
+    if saved is not None:
+        write_result(place, saved)
     return Result(outcome, backtesting.batch_id, tuple(dict.fromkeys([*said.warnings, *outcome.run.warnings])))
+
+
+def _saved(backtesting: Backtesting, outcome: BacktestOutcome) -> SavedResult:
+    """Return a result as it is saved, its classes named by their files.
+
+    Raises:
+        ConfigError: if a class stands in no file, or the bars in nobody's reach.
+    """
+    if backtesting.given is not None:
+        raise ConfigError("the result is not saved: its bars are frames, which nobody else has; play a folder of them")
+    for name, kind in backtesting.classes.items():
+        source = getattr(sys.modules.get(kind.__module__), "__file__", None)
+        if source is None or getattr(sys.modules[kind.__module__], name, None) is not kind:
+            raise ConfigError(
+                f"the result is not saved: class {name} stands in no file; write it into one and import it"
+            )
+        backtesting.plan.strategies[name] = {"filename": source, **backtesting.plan.strategies[name]}
+    return saved_result(backtesting, outcome)
 
 
 _OPTIONS: dict[str, Callable[[Any], Any]] = {

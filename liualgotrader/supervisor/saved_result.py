@@ -100,6 +100,20 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def result_place(name: str | Path) -> Path:
+    """Return where a result is to be written; an empty name is one that nothing is written to.
+
+    Raises:
+        ConfigError: if it is a folder, or in one that is not there.
+    """
+    path = Path(name).expanduser()
+    if name and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise ConfigError(
+            f"the result cannot be saved as {name}: name a file in a folder that is there, like result.zip"
+        )
+    return path
+
+
 def write_result(path: Path, saved: SavedResult) -> None:
     """Write a result in place of the file that is there; equal results differ in `run.json` alone.
 

@@ -91,3 +91,14 @@ def test_one_strategy_needs_no_total_and_a_run_without_a_benchmark_no_column(
     out = capsys.readouterr().out
     assert "total" not in out
     assert "held" not in out
+
+
+@pytest.mark.parametrize(
+    ("sessions", "caution"), [(1, "1 session says little about a year"), (29, "29 sessions say"), (30, "")]
+)
+def test_figures_of_a_year_from_few_sessions_come_with_a_caution(
+    sessions: int, caution: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say_backtest(PlainScreen(), replace(SUMMARY, sessions=sessions))
+    assert (caution or "Sharpe") in (told := capsys.readouterr().out)
+    assert ("little" in told) is bool(caution)

@@ -12,7 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from liualgotrader.analytics.trips import round_trips
 from liualgotrader.backtest import Result, run_backtest
+from liualgotrader.cli import liu
+from liualgotrader.cli.common import guarded
 from liualgotrader.common.clock import NEW_YORK
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.strategies.base import Strategy, StrategyType
@@ -242,3 +245,44 @@ def test_the_curve_of_minutes_ends_each_session_where_the_exchange_says() -> Non
     assert len(result.curve) == 2 * 391
     assert result.curve.iloc[[0, 390, 781]].round(2).tolist() == result.equity.round(2).tolist()
     assert result.curve.iloc[391] == result.curve.iloc[390]
+
+
+def test_a_saved_result_is_equal_when_it_is_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The class of a file that was imported, and a tradeplan in a folder of its own."""
+    stepped(parameters={"every": 7}, save="class.zip")
+    folder = tmp_path / "plans"
+    folder.mkdir()
+    (folder / "own.py").write_text(Path(__file__).read_text())
+    (folder / "plan.toml").write_text('[strategies.Steps]\nfilename = "own.py"\nevery = 7\n')
+    run_backtest("plans/plan.toml", "2024-03-12", "2024-03-13", generated=2, scale="minute", save="plan.zip")
+    for arguments in (["class.zip", "--run-its-code"], ["plan.zip", "--tradeplan", "plans/plan.toml"]):
+        with pytest.raises(SystemExit) as ended:
+            guarded("liu", liu.run, ["verify", *arguments])
+        told = capsys.readouterr()
+        assert (ended.value.code, told.err) == (0, "")
+        assert told.out.startswith("equal: 2024-03-12 to 2024-03-13, 2 symbols")
+        assert ", 0 fills" not in told.out
+
+
+def test_why_a_result_cannot_be_saved_is_a_warning_and_a_wrong_place_is_refused_before_it_begins() -> None:
+    hidden = type("Hidden", (Steps,), {})
+    told = run_backtest(hidden, "2024-03-12", "2024-03-13", generated=2, scale="minute", save="r.zip").warnings
+    assert told[0].startswith("the result is not saved: class Hidden stands in no file")
+    warned = run_backtest(Steps, data={"OWN": frame()}, save="r.zip").warnings
+    assert "the result is not saved: its bars are frames, which nobody else has; play a folder of them" in warned
+    with pytest.raises(ConfigError, match=r"cannot be saved as nowhere/r\.zip: name a file in a folder that is there"):
+        stepped(save="nowhere/r.zip")
+    assert not Path("r.zip").exists()
+
+
+def test_the_reason_that_a_strategy_gives_for_closing_is_what_ended_the_trip() -> None:
+    class Named(Steps):
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            if len(ctx.bars) % 2 == 0:
+                ctx.close(reason="tired of it") if ctx.position else ctx.buy(10, reason="cheap")
+
+    result = run_backtest(Named, data={"OWN": frame()})
+    assert len(result.trips)
+    assert set(result.trips["because"]) == {"tired of it"}
+    assert set(result.fills["because"]) == {"cheap", "tired of it"}
+    assert {trip.exit_reason for trip in round_trips(result.outcome.executions).closed} == {"tired of it"}
