@@ -75,10 +75,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add("--walk-forward", metavar="N", type=whole, default=0, help=windows)
     add("--most", metavar="N", type=_count, default=100_000, help="refuse a larger product (default 100000)")
     add("-c", "--jobs", "--concurrency", metavar="N", type=whole, default=0, help="processes (default: all cores)")
-    add("--backend", choices=("loky", "dask"), default="loky", help="where: this machine (loky), or a dask cluster")
-    add(
-        "--scheduler", metavar="ADDRESS", default="", help="with dask: its address (default: a cluster on this machine)"
-    )
+    where = "where: this machine (loky), or a dask or ray cluster"
+    add("--backend", choices=("loky", "dask", "ray"), default="loky", help=where)
+    where = "of the dask or ray cluster (default: one on this machine)"
+    add("--scheduler", metavar="ADDRESS", default="", help=where)
     add("--resume", metavar="ID", default="", help="go on with a search that was cut off")
     add("--keep", metavar="N", type=whole, default=1, help="store the best N as batches (default 1)")
     add("--top", metavar="N", type=_count, default=10, help="show the best N (default 10)")

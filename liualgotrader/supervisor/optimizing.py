@@ -11,7 +11,8 @@ from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, suppress
 from datetime import date
 from decimal import Decimal
-from itertools import pairwise
+from itertools import islice, pairwise
+from logging import CRITICAL
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -67,8 +68,8 @@ class SearchRequest(msgspec.Struct, frozen=True, kw_only=True):
     patience: int = 0
     walk_forward: int = 0  # windows
     jobs: int = 0  # 0: all cores
-    backend: Literal["loky", "dask"] = "loky"
-    scheduler: str = ""  # of a dask cluster; empty: one on this machine
+    backend: Literal["loky", "dask", "ray"] = "loky"
+    scheduler: str = ""  # of a dask or ray cluster; empty: one on this machine
     most: int = 100_000
     keep: int = 1  # of the best, so many are stored as batches
     resume: str = ""
@@ -379,6 +380,9 @@ class Optimizing:
         todo = {one.number: one for one in asked}
         while todo and not self._pressed():
             started: list[Combination] = []
+            if self.request.backend == "dask":
+                yield from self._on_dask(terms, search, list(todo.values()))
+                return
             try:
                 for row in self._parallel(terms, search, list(todo.values()), started):
                     del todo[row.number]
@@ -410,8 +414,8 @@ class Optimizing:
 
         jobs = self._jobs()
         options: dict[str, Any] = {}
-        if self.request.backend == "dask":
-            options = {"scatter": [search], "client": self._dask()}
+        if self.request.backend == "ray":
+            _join_ray(self.request.scheduler)
         elif jobs > 1:
             options = {"initializer": deaf, "inner_max_num_threads": 1}
             if not self._processes:  # they end with the search: what they have imported may change until the next one
@@ -430,18 +434,48 @@ class Optimizing:
                 if row is not None:
                     yield row
 
+    def _on_dask(
+        self, terms: SearchTerms, search: str | Search, batch: Sequence[Combination]
+    ) -> Iterator[OptimizerRow]:
+        """Yield rows as a dask cluster finishes them.
+
+        Raises:
+            OutsideError: if a worker dies.
+        """
+        client, waiting = self._dask(), iter(batch)
+        from distributed import KilledWorker, as_completed
+
+        (placed,) = client.scatter([search], broadcast=True, hash=False)
+
+        def submitted(count: int) -> list[Any]:
+            return [client.submit(play, placed, one, pure=False) for one in islice(waiting, count)]
+
+        playing = as_completed(submitted(2 * sum(client.ncores().values())))
+        for future in playing:
+            try:
+                row = future.result()
+            except KilledWorker as error:
+                kept = "nothing is stored, because of --no-database"
+                if self._record is not None:
+                    kept = f"what is finished is stored: go on with --resume {terms.session_id}"
+                raise OutsideError(f"a dask worker died while it played (see its log); {kept}") from error
+            playing.update([] if self._pressed() else submitted(1))
+            if row is not None:
+                yield row
+
     def _dask(self) -> Any:
         """Return the client of the cluster, made once; a cluster of our own listens on loopback only."""
         if self._client is None:
             try:
+                import dask
                 from distributed import Client, LocalCluster
             except ModuleNotFoundError:
                 raise ConfigError("--backend dask needs dask: pip install 'liualgotrader[dask]'") from None
             scheduler: Any = self.request.scheduler
             if not scheduler:
-                cluster = LocalCluster(
-                    n_workers=self._jobs(), threads_per_worker=1, host="127.0.0.1", dashboard_address=None
-                )
+                quiet: dict[str, Any] = {"dashboard_address": None, "silence_logs": CRITICAL}
+                with dask.config.set({"distributed.scheduler.allowed-failures": 0}):  # its data died with it
+                    cluster = LocalCluster(n_workers=self._jobs(), threads_per_worker=1, host="127.0.0.1", **quiet)
                 scheduler = self._cleanup.enter_context(cluster)
             try:
                 self._client = self._cleanup.enter_context(Client(scheduler))
@@ -536,6 +570,25 @@ class Optimizing:
         if abs(outcome.run.equity[-1] - row.equity[-1]) > _CENT:
             self.screen.warn(f"the engine makes {outcome.run.equity[-1]:,.2f} $ of it, and not {row.equity[-1]:,.2f} $")
         self.screen.line(f"batch {row.batch_id} holds the orders and fills of {_point_text(row)}")
+
+
+def _join_ray(address: str) -> None:
+    """Let joblib play on a ray cluster, or on one of this machine.
+
+    Raises:
+        LiuError: if ray is not installed, or there is no cluster.
+    """
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ModuleNotFoundError:
+        raise ConfigError("--backend ray needs ray: pip install ray") from None
+    if not ray.is_initialized():
+        try:
+            ray.init(address=address or "local", log_to_driver=False, include_dashboard=False)
+        except ConnectionError as error:
+            raise OutsideError(f"there is no ray cluster at {address}: {error}") from error
+    register_ray()
 
 
 def duration(seconds: float) -> str:

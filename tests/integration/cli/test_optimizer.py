@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from liualgotrader.cli import optimizer
-from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.errors import ConfigError, OutsideError
 from tests.integration.stored_rows import rows_of
 
 pytestmark = pytest.mark.integration
@@ -145,3 +145,12 @@ def test_a_dask_cluster_comes_to_the_same_table(search: Search, tmp_path: Path) 
     assert status == 0
     assert ranking(search("--jobs", "1", "--no-database")[1]) == ranking(found)
     assert f"gain of 12 combinations, search {found['session_id'][:8]}" in (tmp_path / "maps.html").read_text()
+
+
+def test_what_was_finished_before_a_dask_worker_died_is_kept(search: Search) -> None:
+    acts = f"once(lambda: {KILLS}) if (self.every, self.held) == (12, 5) else None"
+    with pytest.raises(OutsideError, match=r"a dask worker died while it played .* go on with --resume \S+$") as died:
+        search("--backend", "dask", "--jobs", "1", acts=acts)
+    status, found, said = search("--backend", "dask", "--resume", str(died.value).split()[-1], acts=acts)
+    assert (status, len(found["rows"])) == (0, 12)
+    assert "combinations are stored already" in said
