@@ -380,8 +380,8 @@ class Optimizing:
         todo = {one.number: one for one in asked}
         while todo and not self._pressed():
             started: list[Combination] = []
-            if self.request.backend == "dask":
-                yield from self._on_dask(terms, search, list(todo.values()))
+            if self.request.backend != "loky":
+                yield from (self._on_dask if self.request.backend == "dask" else self._on_ray)(terms, search, asked)
                 return
             try:
                 for row in self._parallel(terms, search, list(todo.values()), started):
@@ -414,9 +414,7 @@ class Optimizing:
 
         jobs = self._jobs()
         options: dict[str, Any] = {}
-        if self.request.backend == "ray":
-            _join_ray(self.request.scheduler)
-        elif jobs > 1:
+        if jobs > 1:
             options = {"initializer": deaf, "inner_max_num_threads": 1}
             if not self._processes:  # they end with the search: what they have imported may change until the next one
                 self._processes = True
@@ -455,13 +453,46 @@ class Optimizing:
             try:
                 row = future.result()
             except KilledWorker as error:
-                kept = "nothing is stored, because of --no-database"
-                if self._record is not None:
-                    kept = f"what is finished is stored: go on with --resume {terms.session_id}"
-                raise OutsideError(f"a dask worker died while it played (see its log); {kept}") from error
+                raise self._died(terms) from error
             playing.update([] if self._pressed() else submitted(1))
             if row is not None:
                 yield row
+
+    def _on_ray(self, terms: SearchTerms, search: str | Search, batch: Sequence[Combination]) -> Iterator[OptimizerRow]:
+        """Yield rows as a ray cluster finishes them, or one of this machine.
+
+        Raises:
+            LiuError: if ray is not installed, there is no cluster, or a worker dies.
+        """
+        try:
+            import ray
+        except ModuleNotFoundError:
+            raise ConfigError("--backend ray needs ray: pip install ray") from None
+        address = self.request.scheduler
+        if not ray.is_initialized():
+            cores = {"address": address} if address else {"address": "local", "num_cpus": self._jobs()}
+            try:
+                ray.init(**cores, include_dashboard=False, log_to_driver=False, logging_level=CRITICAL)
+            except ConnectionError as error:
+                raise OutsideError(f"there is no ray cluster at {address}: {error}") from error
+            self._cleanup.callback(ray.shutdown)
+        placed, remote, waiting = ray.put(search), ray.remote(play), iter(batch)
+        playing = [remote.remote(placed, one) for one in islice(waiting, 2 * int(ray.cluster_resources()["CPU"]))]
+        while playing:
+            (done,), playing = ray.wait(playing)
+            try:
+                row = ray.get(done)
+            except ray.exceptions.WorkerCrashedError as error:
+                raise self._died(terms) from error
+            playing += [remote.remote(placed, one) for one in islice(waiting, 0 if self._pressed() else 1)]
+            if row is not None:
+                yield row
+
+    def _died(self, terms: SearchTerms) -> OutsideError:
+        kept = "nothing is stored, because of --no-database"
+        if self._record is not None:
+            kept = f"what is finished is stored: go on with --resume {terms.session_id}"
+        return OutsideError(f"a {self.request.backend} worker died while it played (see its log); {kept}")
 
     def _dask(self) -> Any:
         """Return the client of the cluster, made once; a cluster of our own listens on loopback only."""
@@ -570,25 +601,6 @@ class Optimizing:
         if abs(outcome.run.equity[-1] - row.equity[-1]) > _CENT:
             self.screen.warn(f"the engine makes {outcome.run.equity[-1]:,.2f} $ of it, and not {row.equity[-1]:,.2f} $")
         self.screen.line(f"batch {row.batch_id} holds the orders and fills of {_point_text(row)}")
-
-
-def _join_ray(address: str) -> None:
-    """Let joblib play on a ray cluster, or on one of this machine.
-
-    Raises:
-        LiuError: if ray is not installed, or there is no cluster.
-    """
-    try:
-        import ray
-        from ray.util.joblib import register_ray
-    except ModuleNotFoundError:
-        raise ConfigError("--backend ray needs ray: pip install ray") from None
-    if not ray.is_initialized():
-        try:
-            ray.init(address=address or "local", log_to_driver=False, include_dashboard=False)
-        except ConnectionError as error:
-            raise OutsideError(f"there is no ray cluster at {address}: {error}") from error
-    register_ray()
 
 
 def duration(seconds: float) -> str:
