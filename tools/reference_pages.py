@@ -247,7 +247,8 @@ def defaults_page() -> str:
         [
             "# Defaults",
             "",
-            "Generated from the configuration types by `tools.reference_pages.defaults_page()`; a test keeps it so.",
+            "Written from the code's types by `python -m tools.reference_pages`; a test keeps it so. What each key means stands in",
+            "[The tradeplan and the environment](tradeplan.md).",
             "Durations name their clock: *market* time is what exchange and strategy see, *machine* time our own.",
             "",
             *_table("The tradeplan's top level", TradePlan(), PLAN),
@@ -283,8 +284,8 @@ def tradeplan_page() -> str:
         [
             "# The tradeplan and the environment",
             "",
-            "Generated from the types by `tools.reference_pages.tradeplan_page()`; a test keeps it so. Why each default is what it",
-            "is stands in `defaults.md`. *Market* time is what exchange and strategy see, *machine* time our own. A key that is not here is an",
+            "Written from the code's types by `python -m tools.reference_pages`; a test keeps it so. Why each default is what it",
+            "is stands in [Defaults](defaults.md). *Market* time is what exchange and strategy see, *machine* time our own. A key that is not here is an",
             "error that names the nearest one.",
             "",
             *_typed("Top level", TradePlan(), MEANINGS, PLAN),
@@ -349,8 +350,8 @@ def commands_page() -> str:
     lines = [
         "# Commands",
         "",
-        "Generated from the programs by `tools.reference_pages.commands_page()`; a test keeps it so. `PROGRAM --help` prints the same,",
-        "and `--version` the version. `python -m liualgotrader` is `liu`.",
+        "What `PROGRAM --help` prints, written from the programs by `python -m tools.reference_pages`; a test keeps it so. `--version`",
+        "prints the version. `python -m liualgotrader` is `liu`.",
         "",
     ]
     for parser in (
