@@ -4,7 +4,7 @@ FROM python:3.11-slim-bookworm
 WORKDIR /source
 COPY constraints.txt pyproject.toml setup.cfg README.md LICENSE ./
 COPY liualgotrader liualgotrader
-RUN pip install --no-cache-dir -c constraints.txt '.[report]' \
+RUN pip install --no-cache-dir -c constraints.txt '.[report,ui]' \
     && useradd --create-home trader \
     && install -d -o trader -m 700 /data
 

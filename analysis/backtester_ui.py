@@ -1,9 +1,11 @@
-"""The original's page of backtests: its place is kept, and the page is not built yet."""
+"""The original's address of its page of backtests: `streamlit run` it, or `python` it with the options of `liu ui`."""
 
 import sys
 
-sys.stderr.write(
-    "analysis/backtester_ui.py: the pages are not built yet; meanwhile `backtester from DAY --report` writes an HTML report of a"
-    " backtest, and `liu report BATCH` one of any batch (`backtester list` shows them)\n"
-)
-sys.exit(2)
+if "streamlit" in sys.modules:  # `streamlit run` has loaded it
+    from liualgotrader.pages.app import main
+else:
+    from liualgotrader.cli.liu import main
+
+    sys.argv.insert(1, "ui")
+main()

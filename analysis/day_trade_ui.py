@@ -1,9 +1,11 @@
-"""The original's page of a day's sessions: its place is kept, and the page is not built yet."""
+"""The original's address of its page of a day's sessions: `streamlit run` it, or `python` it with the options of `liu ui`."""
 
 import sys
 
-sys.stderr.write(
-    "analysis/day_trade_ui.py: the pages are not built yet; meanwhile `backtester list` shows the sessions, and `liu report BATCH`"
-    " writes an HTML report of one\n"
-)
-sys.exit(2)
+if "streamlit" in sys.modules:  # `streamlit run` has loaded it
+    from liualgotrader.pages.app import main
+else:
+    from liualgotrader.cli.liu import main
+
+    sys.argv.insert(1, "ui")
+main()

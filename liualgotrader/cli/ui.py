@@ -43,6 +43,8 @@ def ui(options: argparse.Namespace) -> int:
     told = _OPTIONS | {
         "server.address": options.host,
         "server.port": str(options.port),
+        # Else streamlit asks a host outside for the address of a machine that serves on all of its own.
+        "browser.serverAddress": "localhost" if options.host in ("0.0.0.0", "::") else options.host,  # noqa: S104
         "server.headless": "true" if options.no_browser else "false",
     }
     words = [sys.executable, "-m", "streamlit", "run", str(app), *(f"--{name}={value}" for name, value in told.items())]

@@ -1,6 +1,6 @@
-"""What compose.yaml starts, as processes: a PostgreSQL with a password behind TCP, and `trader` with the environment of its service.
+"""What compose.yaml starts, as processes: a PostgreSQL with a password behind TCP, `trader` and the pages with their environment.
 
-Docker itself is not run. `trader --simulate` stands for the paper account, and this machine's address for that of the service.
+Docker itself is not run. `trader --simulate` stands for the paper account, and this machine's address for those of the services.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import yaml
@@ -67,8 +68,7 @@ def database(folder: Path) -> Iterator[int]:
     user = variables["POSTGRES_USER"]
     making = ["initdb", "-D", str(data), "-U", user, f"--pwfile={word}", "--auth=scram-sha-256", "--no-instructions"]
     pg(programs, account, *making)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories=''"
     pg(programs, account, "pg_ctl", "start", "-w", "-D", str(data), "-l", str(data / "log"), "-o", options)
     try:
@@ -85,6 +85,11 @@ def database(folder: Path) -> Iterator[int]:
         yield port
     finally:
         pg(programs, account, "pg_ctl", "stop", "-m", "immediate", "-D", str(data))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def pg(programs: Programs, account: ServerAccount, name: str, *arguments: str) -> None:
@@ -127,6 +132,24 @@ def test_the_services_trade_into_the_database_that_the_dsn_names(run: TraderRun)
     assert fills(run) > 10
     assert GIVEN["POSTGRES_PASSWORD"] not in run.output
     assert not (run.home / "postgres").exists()  # no server of its own beside the service's
+
+
+def test_the_pages_are_served_beside_the_same_database(folder: Path, database: int) -> None:
+    service, port = SERVICES["pages"], str(free_port())
+    assert (service["environment"], service["ports"]) == (SERVICES["trader"]["environment"], ["127.0.0.1:8501:8501"])
+    here = {"0.0.0.0": "127.0.0.1", "liu": str(Path(sys.executable).parent / "liu")}
+    command = [here.get(word, word) for word in service["command"]]
+    dsn = variables_of("pages")["DSN"].replace("@postgres:5432/", f"@127.0.0.1:{database}/")
+    environment = bare_environment() | {"DSN": dsn, "LIU_HOME": str(folder / "home"), "PYTHONPATH": str(HOUSE)}
+    with subprocess.Popen([*command, "--port", port], env=environment, stdout=subprocess.PIPE, text=True) as pages:
+        try:
+            assert pages.stdout is not None
+            while not (line := pages.stdout.readline()).strip().startswith("URL:"):
+                assert line, "the pages have ended"
+            with urlopen(f"http://127.0.0.1:{port}/_stcore/health") as answer:
+                assert answer.read() == b"ok"
+        finally:
+            pages.terminate()
 
 
 def test_docker_stop_ends_the_session_in_order_within_its_grace(run: TraderRun) -> None:

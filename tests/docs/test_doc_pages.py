@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from liualgotrader.orders.risk import RULES
 from tools.doc_blocks import HOUSE
@@ -72,9 +73,13 @@ def test_the_index_leads_to_every_page() -> None:
 
 
 @pytest.mark.parametrize("name", ["backtester_ui.py", "day_trade_ui.py"])
-def test_the_originals_pages_say_in_one_sentence_what_to_use_until_they_are_built(name: str) -> None:
-    done = subprocess.run([sys.executable, HOUSE / "analysis" / name], check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"analysis/{name}: ")
-    assert done.stderr.count("\n") == 1
-    assert "`liu report BATCH`" in done.stderr
+def test_the_originals_entry_files_open_the_pages(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIU_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("DSN", raising=False)
+    shown = AppTest.from_file(str(HOUSE / "analysis" / name), default_timeout=60).run()
+    assert not shown.exception
+    assert "`make demo`" in shown.info[0].value
+    told = subprocess.run(
+        [sys.executable, HOUSE / "analysis" / name, "--help"], check=True, capture_output=True, text=True
+    )
+    assert told.stdout.startswith("usage: liu ui ")

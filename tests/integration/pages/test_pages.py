@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -216,6 +218,15 @@ def test_a_name_from_a_user_is_shown_as_it_is_and_reaches_no_statement(played: s
 def test_a_port_in_use_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(LiuError, match="name another --port"):
         liu.run(["ui", "--no-browser", "--port", str(taken.getsockname()[1])])
+
+
+def test_pages_for_other_machines_ask_nobody_for_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(socket, "create_server", lambda address: nullcontext())
+    monkeypatch.setattr(os, "execv", lambda program, words: started.extend(words))
+    liu.run(["ui", "--host", "0.0.0.0"])
+    # Streamlit asks a host outside, unless it is told an address to name.
+    assert {"--server.address=0.0.0.0", "--browser.serverAddress=localhost"} <= set(started)
 
 
 @pytest.mark.browser
