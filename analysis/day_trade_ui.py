@@ -4,8 +4,10 @@ import sys
 
 if "streamlit" in sys.modules:  # `streamlit run` has loaded it
     from liualgotrader.pages.app import main
+
+    main("day")
 else:
-    from liualgotrader.cli.liu import main
+    from liualgotrader.cli import liu
 
     sys.argv.insert(1, "ui")
-main()
+    liu.main()

@@ -29,12 +29,12 @@ _PAGES = {
 }
 
 
-def main() -> None:
-    """Show the page that is chosen."""
+def main(first: str = "day") -> None:
+    """Show the page that is chosen, at the beginning the `first`."""
     st.set_page_config("LiuAlgoTrader", str(Path(__file__).with_name("icon.svg")), layout="wide")
     pages = {
         section: [
-            st.Page(_guarded(show), title=title, icon=f":material/{icon}:", url_path=show.__name__, default=show is day_pages.day)
+            st.Page(_guarded(show), title=title, icon=f":material/{icon}:", url_path=show.__name__, default=show.__name__ == first)
             for title, show, icon in named
         ]
         for section, named in _PAGES.items()

@@ -200,6 +200,15 @@ def test_a_cancelled_backtest_ends_and_keeps_what_it_played(record: str, tmp_pat
     assert 0 < started.progress()["done"] < started.progress()["of"]
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("day_trade_ui.py", "make demo"), ("backtester_ui.py", "liu new strategy")]
+)
+def test_the_originals_entry_files_open_the_right_page(record: str, name: str, words: str) -> None:
+    shown = AppTest.from_file(Path(__file__).parents[3] / "analysis" / name, default_timeout=60).run()
+    assert not shown.exception
+    assert words in shown.info[0].value
+
+
 def test_pages_cannot_write(record: str) -> None:
     with pytest.raises(LiuError, match="read-only"):
         parts.record().fetch("liualgotrader", "DELETE FROM new_trades")
