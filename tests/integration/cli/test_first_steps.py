@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -9,9 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from liualgotrader.cli import liu
+from liualgotrader.store.postgres_store import PostgresStore
+from tests.contract.test_store_contract import BATCH, batch
 from tests.fakes.http_vendor import answering
 
 pytestmark = pytest.mark.integration
@@ -129,6 +133,16 @@ def test_doctor_sees_a_wrong_clock_and_keys_that_open_no_account(
     assert f"these keys open no account at {url}" in found["account"][1]
     assert "hush" not in said
     assert asked[0] == "/v2/clock"
+
+
+async def test_doctor_names_a_batch_of_the_broker_that_has_no_end(
+    machine: pytest.MonkeyPatch, dsn: str, store: PostgresStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.setenv("DSN", dsn)
+    await store.begin_batch(msgspec.structs.replace(batch(), environment="PAPER"))
+    status, found, _ = await asyncio.to_thread(examined, capsys)
+    assert (status, found["unfinished batch"][0]) == (0, "!!")
+    assert f"`liu journal show {BATCH[:8]}`" in found["unfinished batch"][1]
 
 
 def test_migrate_brings_the_database_that_dsn_names_to_this_version(
