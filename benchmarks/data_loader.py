@@ -24,6 +24,7 @@ from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.data.data_base import DataAPI, frame_of, midnight
 from liualgotrader.data.loader import DataLoader
+from liualgotrader.strategies.frame_classes import LiveColumns
 
 FIRST, LAST = date(2023, 1, 3), date(2024, 1, 4)  # 252 sessions of 390 minutes, some of them half ones
 SYMBOL, NOW = "SPY", midnight(LAST)
@@ -49,6 +50,20 @@ class NoVendor(DataAPI):
         return {}
 
 
+class Snapshot:
+    """Bars as the engine of a session or a backtest keeps them."""
+
+    def __init__(self, frame: Any, at: Any) -> None:
+        self.rows, self._at = len(at), at
+        self._columns = {name: frame[name].to_numpy() for name in frame}
+
+    def column(self, name: str) -> Any:
+        return self._columns[name]
+
+    def opened_at(self) -> Any:
+        return self._at
+
+
 def year() -> BarColumns:
     """Return the minutes of a year, their closes a walk."""
     starts = [at for day in sessions(FIRST, LAST)[:-1] for at in range(day.opens_at, day.closes_at, MINUTE)]
@@ -67,6 +82,8 @@ def reads() -> tuple[int, dict[str, tuple[Callable[[], Any], Callable[[], Any], 
     ts, a, b = (series.index[place] for place in (50_000, 40_000, 50_000))
     moment, text = ts.to_pydatetime(), str(ts.tz_localize(None))
     many, few = 2_000, 3
+    live = DataLoader(data_api=NoVendor(), clock=Standing(), live=lambda symbol: LiveColumns(snapshot))
+    snapshot = Snapshot(frame, loader[SYMBOL].rows().at)
     return len(series), {
         "close[-1]": (lambda: series.iloc[-1], lambda: loader[SYMBOL].close[-1], many),
         "close[-90:]": (lambda: series.iloc[-90:], lambda: loader[SYMBOL].close[-90:], many),
@@ -74,6 +91,9 @@ def reads() -> tuple[int, dict[str, tuple[Callable[[], Any], Callable[[], Any], 
         "close[datetime]": (lambda: series.loc[moment], lambda: loader[SYMBOL].close[moment], many),
         "close[text]": (lambda: series.loc[text], lambda: loader[SYMBOL].close[text], many),
         "close[a:b]": (lambda: series.loc[a:b], lambda: loader[SYMBOL].close[a:b], many),
+        "close[-1] of a strategy": (lambda: series.iloc[-1], lambda: live[SYMBOL].close[-1], many),
+        "close[-90:] of a strategy": (lambda: series.iloc[-90:], lambda: live[SYMBOL].close[-90:], many),
+        "close[a:b] of a strategy": (lambda: series.loc[a:b], lambda: live[SYMBOL].close[a:b], many),
         "np.array(close)": (lambda: np.array(series), lambda: np.array(loader[SYMBOL].close), 100),
         "for each of close": (lambda: sum(series), lambda: sum(column), few),
     }

@@ -37,7 +37,7 @@ from liualgotrader.exchange.exchange_values import AssetTerms, CashActivity
 from liualgotrader.exchange.rules import ExchangeSession, Rules
 from liualgotrader.orders.desk_messages import Begin, BeginSession, DeskTerms, Leave, Reconnected
 from liualgotrader.strategies.base import Strategy
-from liualgotrader.strategies.frames import lazy_frames, real_frames
+from liualgotrader.strategies.frames import lazy_frames, live_bars
 from liualgotrader.tapes.splits import Change, ratio_of
 
 MOST_VALUES = 10_000_000  # that strategies may record, 20 bytes each
@@ -290,7 +290,7 @@ class SessionRun(ABC):
 
     def _frame(self, symbol: str) -> Any:
         state = self._engine.symbols.get(symbol)
-        return real_frames(state.bars)(False) if state is not None and len(state.bars) else None
+        return live_bars(state.bars, with_forming=False) if state is not None and len(state.bars) else None
 
 
 def _due(

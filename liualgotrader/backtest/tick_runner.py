@@ -31,7 +31,7 @@ from liualgotrader.engine.engine import session_starts
 from liualgotrader.engine.outputs import Output
 from liualgotrader.exchange.rules import ExchangeSession
 from liualgotrader.orders.account_state import ACCOUNT_SECONDS, PRICES_SECONDS
-from liualgotrader.strategies.frames import real_frames
+from liualgotrader.strategies.frames import live_bars
 from liualgotrader.tapes.base import ColumnTape, asset_terms, exchange_session
 from liualgotrader.tapes.columns import TapeEvent, bars_in_order, newest_of
 from liualgotrader.tapes.minute_bars import regular
@@ -147,7 +147,7 @@ class TickBacktest(SessionRun):
 
     def _frame(self, symbol: str) -> Any:
         state = self._engine.symbols.get(symbol)
-        return real_frames(state.bars)(True) if state is not None and state.live else None
+        return live_bars(state.bars, with_forming=True) if state is not None and state.live else None
 
     # --- time --------------------------------------------------------------------------------------
 

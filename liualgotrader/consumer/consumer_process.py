@@ -37,7 +37,7 @@ from liualgotrader.engine.outputs import LoadHistory, LogLine, Output, Reject, S
 from liualgotrader.ipc.batch_codec import decode_batch, decode_news
 from liualgotrader.ipc.child_process import Child
 from liualgotrader.store.background_writer import OpenStore
-from liualgotrader.strategies.frames import lazy_frames, real_frames
+from liualgotrader.strategies.frames import lazy_frames, live_bars, real_frames
 
 log = logging.getLogger(__name__)
 
@@ -251,7 +251,7 @@ class Consumer:
 
     def _live_frame(self, symbol: str) -> Any:
         state = self.engine.symbols.get(symbol)
-        return real_frames(state.bars)(True) if state is not None and state.live else None
+        return live_bars(state.bars, with_forming=True) if state is not None and state.live else None
 
     # --- inputs -------------------------------------------------------------------------------------------
 

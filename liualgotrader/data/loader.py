@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -26,7 +26,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BarsAnswer = Callable[[Sequence[str], int, int], tuple[dict[str, BarColumns], Mapping[str, str]]]
-LiveFrame = Callable[[str], "pd.DataFrame | None"]
+
+
+class LiveBars(Protocol):
+    """The newest bars of a symbol, which the caller's process has itself: `count` of them, opened `at`, ns UTC."""
+
+    count: int
+    at: np.ndarray[Any, np.dtype[np.int64]]
+
+    def values(self, name: str) -> Any:
+        """Return a column."""
+
+    def series(self, name: str, span: slice) -> pd.Series[float]:
+        """Return some places of a column by time."""
+
+    def bars(self, place: int | slice) -> Any:
+        """Return one bar as a series, or some as a frame."""
+
+
+LiveSource = Callable[[str], LiveBars | None]
 
 _BARS_A_DAY = {TimeScale.minute: 390, TimeScale.day: 1}
 _CALENDAR_DAYS_A_SESSION = 365 / 252
@@ -97,7 +115,7 @@ class DataLoader:
         *,
         data_api: DataAPI | None = None,
         clock: Clock | None = None,
-        live: LiveFrame | None = None,
+        live: LiveSource | None = None,
         store: MarketStore | None = None,
     ) -> None:
         """Read through `store`, or where no `data_api` is given through the one in the data folder.
@@ -201,9 +219,9 @@ class DataLoader:
 class SymbolData:
     """One symbol's bars: rows by index, columns by name, and a pandas frame underneath (`symbol_data`)."""
 
-    def __init__(self, symbol: str, scale: TimeScale, bars: BarsAnswer, clock: Clock, live: LiveFrame | None) -> None:
+    def __init__(self, symbol: str, scale: TimeScale, bars: BarsAnswer, clock: Clock, live: LiveSource | None) -> None:
         self.symbol, self.scale = symbol, scale
-        self._bars, self._clock, self._live_frame = bars, clock, live
+        self._bars, self._clock, self._live_source = bars, clock, live
         self._frame = frame_of(BarColumns.of(symbol, ()))
         self._covered: tuple[int, int] | None = None
         self._is_whole = False  # there is nothing before what is covered
@@ -226,7 +244,7 @@ class SymbolData:
         if isinstance(key, str) and key in COLUMNS:
             return getattr(self, key)
         rows, place = self.locate(key)
-        return rows.frame.iloc[place]
+        return rows.bars(place)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -241,20 +259,22 @@ class SymbolData:
 
     def rows(self) -> _Rows:
         """Return the loaded bars in the form that they are read in."""
-        frame, read = self._frame if self._live_frame is None else self._joined(), self._read
+        frame, read = self._frame if self._live_source is None else self._joined(), self._read
         if read is None or read.frame is not frame or read.index is not frame.index:
             read = self._read = _Rows(frame)
         return read
 
     # --- index rules -------------------------------------------------------------------------------
 
-    def locate(self, key: Any) -> tuple[_Rows, int | slice]:
-        """Return the loaded bars, and which of them a key means, after having loaded what it takes.
+    def locate(self, key: Any) -> tuple[_Rows | LiveBars, int | slice]:
+        """Return the loaded bars, or of those that the process has itself all that it takes, and which of them a key means, after having loaded what it takes.
 
         Raises:
             IndexError: there is no bar of that number.
             ValueError: there is none at or before that time, or the vendor did not answer.
         """
+        if (live := self._live_rows()) is not None and (place := self._within(live, key)) is not None:
+            return live, place
         if isinstance(key, slice):
             span = self._span(key)
             return self.rows(), span
@@ -269,10 +289,27 @@ class SymbolData:
             raise ValueError(f"{self.symbol} has no bar at or before {key}")
         return self.rows(), end - 1
 
+    def _within(self, live: LiveBars, key: Any) -> int | slice | None:
+        """Return the place of a key among the process's own bars, None if it may mean older ones too."""
+        if not isinstance(key, slice):
+            if isinstance(key, int):
+                return live.count + key if -live.count <= key < 0 else None
+            at = self._asked_for(key)
+            return int(live.at.searchsorted(at, "right")) - 1 if at >= live.at[0] else None
+        start, stop = key.start, key.stop
+        to_the_last = stop is None or (isinstance(stop, int) and stop == -1)
+        if isinstance(start, int):
+            return slice(live.count + start, live.count) if to_the_last and -live.count <= start < 0 else None
+        if start is None or (isinstance(stop, int) and not to_the_last):
+            return None
+        end = live.count if to_the_last else int(live.at.searchsorted(self._asked_for(stop, as_end=True), "right"))
+        at = self._asked_for(start)
+        return slice(int(live.at.searchsorted(at)), end) if at >= live.at[0] else None
+
     def _at_hand(self) -> _Rows | None:
         """Return the loaded bars if they are all that there are by now; None: find out."""
         read, covered, frame = self._read, self._covered, self._frame
-        if read is None or covered is None or self._live_frame is not None:
+        if read is None or covered is None or self._live_source is not None:
             return None
         now = self._clock.now()
         is_whole = covered[0] <= now - _LOOKED_BACK and now < covered[1] + self._period
@@ -313,7 +350,7 @@ class SymbolData:
     def _until(self, at: int) -> int:
         """Return how many bars are at or before `at`: at least one if the vendor has any shortly before it."""
         live = self._live_rows()
-        if live is None or instant(live.index[0].to_pydatetime()) > at:
+        if live is None or int(live.at[0]) > at:
             self._ensure(at - _LOOK_BACK_DAYS * DAY, at)
         return self.rows().count_until(at)
 
@@ -344,7 +381,7 @@ class SymbolData:
 
     def _ensure_count(self, count: int) -> None:
         live = self._live_rows()
-        if live is not None and len(live) >= count:
+        if live is not None and live.count >= count:
             return
         now = self._clock.now()
         self._ensure(now - _LOOK_BACK_DAYS * DAY, now)
@@ -371,7 +408,7 @@ class SymbolData:
 
     def _ensure(self, start: int, stop: int) -> None:
         """Have all bars from the day of `start` up to `stop`; nothing that was fetched is fetched again."""
-        if self._live_frame is None and self._covered is not None:
+        if self._live_source is None and self._covered is not None:
             low, high = self._covered
             if low <= start - _LONGEST_DAY and stop < high + self._period:
                 return
@@ -379,7 +416,7 @@ class SymbolData:
         stop = min(stop, self._clock.now())
         live = self._live_rows()
         if live is not None:  # from there on the consumer's own bars are all there are
-            joined = instant(live.index[0].to_pydatetime())
+            joined = int(live.at[0])
             if start >= joined:
                 return
             stop = min(stop, joined)
@@ -414,12 +451,13 @@ class SymbolData:
             return self._frame
         import pandas as pd
 
-        older = self._frame[self._frame.index < live.index[0]]
-        return pd.concat([older, live]) if len(older) else live
+        own: pd.DataFrame = live.bars(slice(None))
+        older = self._frame[self._frame.index < own.index[0]]
+        return pd.concat([older, own]) if len(older) else own
 
-    def _live_rows(self) -> pd.DataFrame | None:
-        live = self._live_frame(self.symbol) if self._live_frame else None
-        return None if live is None or live.empty else live
+    def _live_rows(self) -> LiveBars | None:
+        live = self._live_source(self.symbol) if self._live_source else None
+        return live if live is not None and live.count else None
 
 
 class _Rows:
@@ -437,16 +475,26 @@ class _Rows:
         """Return how many bars there are at or before `at`."""
         return int(self.at.searchsorted(at, "right"))
 
-    def column(self, name: str) -> tuple[Any, Callable[[slice], pd.Series[float]]]:
-        """Return a column's values, those of the frame itself, and what makes a series of a span of them."""
-        if (found := self._columns.get(name)) is None:
-            import pandas as pd
+    def values(self, name: str) -> Any:
+        """Return a column's values, those of the frame itself."""
+        return (self._columns.get(name) or self._column(name))[0]
 
-            values = self.frame[name].to_numpy()
-            series: Any = pd.Series(values, index=self.index, name=name, copy=False)
-            # What `.iloc` calls for a slice, without its checks: the span is one of places.
-            found = self._columns[name] = values, getattr(series, "_slice", series.iloc.__getitem__)
-        return found
+    def series(self, name: str, span: slice) -> pd.Series[float]:
+        """Return some places of a column by time."""
+        return (self._columns.get(name) or self._column(name))[1](span)
+
+    def bars(self, place: int | slice) -> Any:
+        """Return one bar as a series, or some as a frame."""
+        return self.frame.iloc[place]
+
+    def _column(self, name: str) -> tuple[Any, Callable[[slice], pd.Series[float]]]:
+        import pandas as pd
+
+        values = self.frame[name].to_numpy()
+        series: Any = pd.Series(values, index=self.index, name=name, copy=False)
+        # What `.iloc` calls for a slice, without its checks: the span is one of places.
+        self._columns[name] = values, getattr(series, "_slice", series.iloc.__getitem__)
+        return self._columns[name]
 
 
 class Column:
@@ -457,11 +505,10 @@ class Column:
 
     def __getitem__(self, key: Any) -> Any:
         rows, place = self._symbol.locate(key)
-        values, span = rows.column(self._name)
-        return span(place) if isinstance(place, slice) else values[place]
+        return rows.series(self._name, place) if isinstance(place, slice) else rows.values(self._name)[place]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        values = self._symbol.rows().column(self._name)[0]
+        values = self._symbol.rows().values(self._name)
         return np.array(values, dtype=dtype, copy=copy)
 
     def __iter__(self) -> Iterator[float]:

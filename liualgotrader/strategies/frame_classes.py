@@ -91,6 +91,30 @@ class PlacedFrame(pd.DataFrame):
         return PlacedSeries
 
 
+class LiveColumns:
+    """A symbol's bars at one moment, as a data loader reads them: what is asked for is copied, and nothing else."""
+
+    __slots__ = ("_seen", "at", "count")
+
+    def __init__(self, seen: BarsSnapshot) -> None:
+        self._seen, self.count, self.at = seen, seen.rows, seen.opened_at()
+
+    def values(self, name: str) -> npt.NDArray[np.float64]:
+        """Return a column: a read-only view."""
+        return self._seen.column(name)
+
+    def series(self, name: str, span: slice) -> PlacedSeries:
+        """Return some places of a column by time."""
+        return PlacedSeries(self.values(name)[span].copy(), index=index_of(self.at[span].copy()), name=name, copy=False)
+
+    def bars(self, place: int | slice) -> Any:
+        """Return one bar as a series, or some as a frame."""
+        span = place if isinstance(place, slice) else slice(place, place + 1 or None)
+        columns = {name: self.values(name)[span].copy() for name in COLUMNS}
+        frame = PlacedFrame(columns, index=index_of(self.at[span].copy()))
+        return frame if isinstance(place, slice) else frame.iloc[0]
+
+
 class LazySeries(PlacedSeries):
     """A column that answers its length and single places before it is filled."""
 

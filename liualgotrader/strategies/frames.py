@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from liualgotrader.strategies.frame_classes import BarTable, FrameSource
+    from liualgotrader.strategies.frame_classes import BarTable, FrameSource, LiveColumns
 
 
 def lazy_frames(table: BarTable) -> Callable[[bool], Any]:
@@ -44,3 +44,10 @@ def real_frames(table: BarTable) -> Callable[[bool], Any]:
         return PlacedFrame({name: seen.column(name).copy() for name in COLUMNS}, index=source.index(seen))
 
     return frame
+
+
+def live_bars(table: BarTable, *, with_forming: bool) -> LiveColumns:
+    """Return what a data loader reads a symbol's newest bars from."""
+    from liualgotrader.strategies.frame_classes import LiveColumns
+
+    return LiveColumns(table.seen(with_forming=with_forming))

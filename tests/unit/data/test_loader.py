@@ -21,6 +21,7 @@ from liualgotrader.common.types import TimeScale
 from liualgotrader.data.data_base import Actions, DataAPI, midnight
 from liualgotrader.data.loader import DataLoader
 from liualgotrader.data.market_store import MarketStore
+from liualgotrader.strategies.frame_classes import LiveColumns
 from liualgotrader.tapes.splits import Split
 
 
@@ -65,6 +66,19 @@ class CountedDays(DataAPI):
 
     def assets_now(self) -> Mapping[str, Asset]:
         return {}
+
+
+class Shown:
+    """A frame of bars, as a consumer shows its own."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame, self.rows = frame, len(frame)
+
+    def column(self, name: str) -> Any:
+        return self.frame[name].to_numpy(dtype=float)
+
+    def opened_at(self) -> Any:
+        return np.array([instant(at.to_pydatetime()) for at in self.frame.index], np.int64)
 
 
 class StandingClock:
@@ -238,15 +252,35 @@ def test_what_is_changed_in_an_answer_stays_there(vendor: CountedDays) -> None:
 
 def test_the_consumers_own_bars_stand_on_top(vendor: CountedDays) -> None:
     live = loader(vendor)["AAPL"][-3:].assign(close=1.0)
-    on_top = DataLoader(data_api=vendor, clock=StandingClock(FRIDAY_NIGHT), live=lambda symbol: live)
+    on_top = DataLoader(
+        data_api=vendor, clock=StandingClock(FRIDAY_NIGHT), live=lambda symbol: LiveColumns(Shown(live))
+    )
     assert on_top["AAPL"].close[-5:].tolist()[2:] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "key", [-1, -3, slice(-3, None), slice(-3, -1), ny("2022-01-07 15:58"), slice("2022-01-07 15:58", None)]
+)
+def test_the_consumers_own_bars_are_read_like_those_that_were_loaded(vendor: CountedDays, key: Any) -> None:
+    loaded = loader(vendor)["AAPL"]
+    own = DataLoader(data_api=vendor, clock=StandingClock(FRIDAY_NIGHT), live=lambda s: LiveColumns(Shown(shown)))[
+        "AAPL"
+    ]
+    shown = loaded[-600:]
+    assert np.array_equal(own.close[key], loaded.close[key])
+    assert np.array_equal(own[key].to_numpy(), loaded[key].to_numpy())
+    if isinstance(key, slice):
+        assert own[key].index.equals(loaded[key].index)
+        assert own.close[key][-1] == loaded.close[-1]  # a place, as in the pandas the original was written for
+    else:
+        assert own[key].name == loaded[key].name
 
 
 def test_what_the_consumer_has_itself_is_never_fetched(vendor: CountedDays) -> None:
     live = loader(vendor)["AAPL"][-600:]
     vendor.calls.clear()
     clock = StandingClock(FRIDAY_NIGHT)
-    on_top = DataLoader(data_api=vendor, clock=clock, live=lambda symbol: live)
+    on_top = DataLoader(data_api=vendor, clock=clock, live=lambda symbol: LiveColumns(Shown(live)))
     for minute in range(5):
         clock._now += minute * MINUTE
         assert len(on_top["AAPL"].close[-30:]) == 30
@@ -271,7 +305,9 @@ def test_what_the_consumer_has_itself_is_never_fetched(vendor: CountedDays) -> N
 def test_what_lies_within_the_consumers_own_bars_is_answered_from_memory(vendor: CountedDays, key: Any) -> None:
     live = loader(vendor)["AAPL"][-600:]
     vendor.calls.clear()
-    on_top = DataLoader(data_api=vendor, clock=StandingClock(FRIDAY_NIGHT), live=lambda symbol: live)
+    on_top = DataLoader(
+        data_api=vendor, clock=StandingClock(FRIDAY_NIGHT), live=lambda symbol: LiveColumns(Shown(live))
+    )
     on_top["AAPL"].close[key]
     assert vendor.calls == []
 
