@@ -33,6 +33,7 @@ def test_every_page_that_is_named_anywhere_exists() -> None:
         (str(file.relative_to(HOUSE)), page)
         for pattern in (
             "*.md",
+            "llms.txt",
             "*.toml",
             "design/**/*.md",
             "docs/*.md",
