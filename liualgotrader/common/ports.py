@@ -33,6 +33,7 @@ from liualgotrader.common.rows import (
     OptimizerRow,
     OptimizerSession,
     PickRow,
+    PortfolioAccount,
     Progress,
     RecordedBatch,
     ResultFigures,
@@ -284,8 +285,8 @@ class Store(Protocol):
     async def is_account_of(self, batch_id: str, account_number: str) -> bool:
         """Return whether a batch began in this account; one that does not know its account yet remembers this one."""
 
-    async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
-        """Return (account id, balance) of a portfolio, None if there is none."""
+    async def portfolio_account(self, portfolio_id: str) -> PortfolioAccount | None:
+        """Return the account of a portfolio, None if there is none."""
 
     async def trade_plans(self) -> Sequence[TradePlanRow]:
         """Return the rows of the original's table `trade_plan` that have begun and not expired, oldest first."""

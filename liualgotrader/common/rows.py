@@ -379,6 +379,15 @@ class OptimizerRow(msgspec.Struct, frozen=True):
         return str(tuple(self.point.values()))
 
 
+class PortfolioAccount(msgspec.Struct, frozen=True):
+    """The cash account of a portfolio, US dollars: it may go down to `credit` below zero."""
+
+    account_id: int
+    balance: Decimal
+    credit: Decimal = Decimal(0)
+    external_account_id: str | None = None  # of a sub-account at the broker
+
+
 class TradePlanRow(msgspec.Struct, frozen=True):
     """A strategy that the table `trade_plan` wants to run. `ran_as` is its name in its newest batch, empty before that."""
 

@@ -7,6 +7,7 @@ each child's environment.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,6 +41,9 @@ class SlotPlan(msgspec.Struct, frozen=True):
     stopped: str = ""  # why it must not run (any more): `no answer`, …
     day_trade: bool = True  # what its class says; where that says nothing, what must not stay overnight is closed
     own_process: bool = False  # it has the consumer to itself
+    funds: Decimal | None = (
+        None  # what its portfolio may spend as the batch begins: balance and credit line, US dollars
+    )
 
     @property
     def has_home(self) -> bool:

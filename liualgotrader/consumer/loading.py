@@ -125,10 +125,10 @@ def services_of(
         found = None
         if isinstance(portfolio, str):
             found = await recorder.ask(lambda store: store.portfolio_account(portfolio))
-        if found is None or found[0] != account_id:
+        if found is None or found.account_id != account_id:
             raise LookupError(f"strategy {slot.strategy} has no portfolio with account {account_id}")
         mine = [s for s in engine.slots.values() if s.plan.account_id == account_id]
         with localcontext(OURS):  # the strategy that asks may have a precision of its own
-            return found[1] - float(sum(s.book.reserved_cash() for s in mine))
+            return float(found.balance - sum(s.book.reserved_cash() for s in mine))
 
     return SessionServices(plan.hours, keys, balance)

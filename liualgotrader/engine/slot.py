@@ -186,6 +186,8 @@ def _because(rule: str, limits: Limits) -> str:
         " ([limits] gross_equity_fraction)",
         "short_exposure": f"short positions may come to {limits.short_equity_fraction:.0%} of equity"
         " ([limits] short_equity_fraction)",
+        "portfolio_funds": "the balance of its portfolio and the credit line, less what its working orders may cost;"
+        " calc_qty stays below it",
         "price_collar": f"a limit may lie {limits.collar_fraction:.0%} beyond the newest price ([limits] collar_fraction)",
         "liquidation": "a DAY_TRADE strategy opens nothing in a session's last minutes, when its positions are closed"
         " (market_liquidation_end_time_minutes)",

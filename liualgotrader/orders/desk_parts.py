@@ -91,6 +91,7 @@ class DeskSlot:
     strategy: str = ""
     day_trade: bool = True  # as the plan says, until it declares itself
     cash: Decimal = ZERO  # dollars that its fills brought, less what it paid, fees and the cost of what it carries
+    booked: Decimal = ZERO  # the same without what it carries
     stopped: str = ""
     news: list[SlotNews] = field(default_factory=list)  # from number `first_news` on
     first_news: int = 1

@@ -30,7 +30,7 @@ from liualgotrader.common.orders import (
 )
 from liualgotrader.common.rows import ForeignRow, OrderEventRow, OrderRow, PlanRow
 from liualgotrader.common.session_plan import SlotPlan
-from liualgotrader.orders.desk_books import Day, Orders, Position, Positions
+from liualgotrader.orders.desk_books import Day, Orders, Position, Positions, worst_price
 from liualgotrader.orders.desk_messages import Begin, DeskTerms, LookUp, Reconcile, Send
 from liualgotrader.orders.desk_parts import Alarms, BrokerView, Closings, DeskSlot, Due, Outputs, Quarantine, Slots
 from liualgotrader.orders.order import DeskOrder, OrderStep, Origin, after, trade_row
@@ -58,6 +58,7 @@ class DeskState:
         self.broker_view = BrokerView()
         self.day = Day()
         self.slots = Slots()
+        self.funds: dict[int, Decimal] = {}  # by account, what it could spend when the batch's journal began
         self.conditions: dict[str, str] = {}  # name -> why nothing is opened
         self.market = Alarms(self._alive)
         self.machine_alarms = Alarms(self._alive)
@@ -88,6 +89,8 @@ class DeskState:
             if slot.plan is None or slot.plan.day_trade != plan.day_trade:  # else what it declared since counts
                 slot.day_trade = plan.day_trade
             slot.plan = plan
+            if plan.account_id is not None and plan.funds is not None:
+                self.funds.setdefault(plan.account_id, plan.funds)
             slot.stopped = slot.stopped or plan.stopped
 
     def _alive(self, due: Due, key: Any) -> bool:
@@ -335,6 +338,7 @@ class DeskState:
         before = position.quantity - signed
         if order.slot:  # slot 0 closes what no strategy owns
             slot.cash -= signed * execution.price + execution.fee
+            slot.booked -= signed * execution.price + execution.fee
             self.day.trade(order.symbol, signed, execution.price, execution.fee)
         position.filled_at = max(position.filled_at, execution.at)
         if position.quantity * order.side.sign > 0:  # it grew, by stop and target as they were when it was decided
@@ -386,6 +390,22 @@ class DeskState:
         """Whether an order could open or grow its slot's position, all of it traded."""
         held = self.positions.held(order.slot, order.symbol)
         return held * order.side.sign >= 0 or order.remaining > abs(held)
+
+    def funds_for(self, order: DeskOrder) -> Decimal | None:
+        """Return what the portfolio of an order's slot may still spend, US dollars, None if it has none.
+
+        It is what the account had, with what all fills of its slots have moved since, less what working entries may cost.
+        """
+        plan = self.slots[order.slot].plan
+        account = plan.account_id if plan is not None else None
+        if account is None or account not in self.funds:
+            return None
+        mine = {s.number: s for s in self.slots.values() if s.plan is not None and s.plan.account_id == account}
+        left = self.funds[account] + sum((slot.booked for slot in mine.values()), ZERO)
+        for other in self.orders.all_working():
+            if other.slot in mine and other.opening and other.side is Side.BUY and not order.excludes(other):
+                left -= other.remaining * worst_price(other.intent, self.positions.valued_at(other.symbol))
+        return left
 
     def gain(self) -> Decimal:
         """Return what our positions have gained in this batch, fees paid, at the newest prices known, else at their cost."""

@@ -265,6 +265,7 @@ def _case(state: DeskState, order: DeskOrder, number: int | None) -> Case:
         before=NOTHING if is_exit else positions.exposure(symbol),
         after=positions.exposure_with(symbol, order) if intent.quantity > 0 else positions.exposure(symbol),
         beside=beside,
+        funds=None if is_exit or not state.funds else state.funds_for(order),
     )
 
 

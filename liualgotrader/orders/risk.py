@@ -71,6 +71,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     before: Exposure
     after: Exposure
     beside: Beside
+    funds: Decimal | None = None  # what the slot's portfolio may still spend; None: it has none
 
 
 Objection = str | None
@@ -240,6 +241,15 @@ def short_exposure(c: Case) -> Objection:
     return f"{value:.2f} $ of at most {most:.2f} $" if value > most else None
 
 
+def portfolio_funds(c: Case) -> Objection:
+    if c.funds is None or c.intent.side is Side.SELL:
+        return None
+    assert c.price is not None
+    value = c.price * c.intent.quantity
+    most = max(ZERO, c.funds) * (1 + _limit(c.terms.limits.collar_fraction))  # a price may move before the order trades
+    return f"{value:.2f} $, and its portfolio may spend {max(ZERO, c.funds):.2f} $" if value > most else None
+
+
 def order_rate(c: Case) -> Objection:
     most, asked = c.terms.limits.orders_per_minute, c.orders.sent.within_minute(c.now)
     if not c.is_exit:
@@ -268,7 +278,7 @@ RULES: Sequence[Rule] = (
     *(unknown_slot, slot_stopped, intent_too_old, terms, size, closing, flip, not_there, self_crossing),
     *(liquidation, entries_stopped, quarantined, account_flip),
     *(no_price, price_too_old, price_collar),
-    *(no_equity, order_value, position_value, gross_exposure, short_exposure),
+    *(no_equity, order_value, position_value, gross_exposure, short_exposure, portfolio_funds),
     *(open_orders, rejected_before, order_rate, shadow),
 )
 FOR_ENTRIES = frozenset(RULES[RULES.index(liquidation) : RULES.index(order_rate)])

@@ -16,6 +16,7 @@ from liualgotrader.common.rows import (
     HonestyCheck,
     OptimizerRow,
     OptimizerSession,
+    PortfolioAccount,
     TradeAnalysisRow,
     TradePlanRow,
 )
@@ -107,7 +108,8 @@ OPTIMIZER_ROWS = """
     ORDER BY fold, out_of_sample, number
 """
 PORTFOLIO_ACCOUNT = """
-    SELECT accounts.account_id, accounts.balance
+    SELECT accounts.account_id, accounts.balance, CASE WHEN allow_negative THEN credit_line ELSE 0 END AS credit,
+        portfolio.external_account_id
     FROM portfolio JOIN accounts ON accounts.account_id = portfolio.account_id
     WHERE portfolio.portfolio_id = $1
 """
@@ -252,10 +254,10 @@ class AnalysisTables(Tables):
             for row in await self._database.fetch(OPTIMIZER_ROWS, session_id)
         ]
 
-    async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
-        """Return (account id, balance in US dollars) of a portfolio, None if it is unknown or has no account."""
+    async def portfolio_account(self, portfolio_id: str) -> PortfolioAccount | None:
+        """Return the account of a portfolio, None if it is unknown or has no account."""
         row = await self._database.fetchrow(PORTFOLIO_ACCOUNT, portfolio_id)
-        return None if row is None else (row["account_id"], float(row["balance"]))
+        return None if row is None else row_from(PortfolioAccount, row)
 
     async def trade_plans(self) -> Sequence[TradePlanRow]:
         """Return the rows of the original's table `trade_plan` that have begun and not expired, oldest first."""

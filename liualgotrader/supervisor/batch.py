@@ -32,7 +32,7 @@ from liualgotrader.journal.reserved_file import ReservedFile
 from liualgotrader.order_gateway.recovery import close_with_the_market, store_left_over
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
 from liualgotrader.supervisor.request import MARKET_STATE, MarketAccount
-from liualgotrader.supervisor.session_database import enough_room, no_portfolio
+from liualgotrader.supervisor.session_database import account_of, enough_room
 from liualgotrader.supervisor.session_figures import Results
 
 GONE = "the tradeplan does not name it any more"  # why a slot of a batch that goes on does not run
@@ -225,7 +225,7 @@ class BatchFinder:
         """Return the slots with their rows in `algo_run`, made or taken up; `facts` are what the classes said.
 
         Raises:
-            ConfigError: if a strategy's portfolio does not exist.
+            ConfigError: if a strategy's portfolio does not exist, or is one that is not traded for.
         """
         has_plan = (batch.run_dir / PLAN_FILE).exists()  # as an earlier supervisor of the batch left it
         before = {slot.slot: slot for slot in read_plan(batch.run_dir).slots} if has_plan else {}
@@ -247,15 +247,14 @@ class BatchFinder:
                 started_at=now,
             )
             run_id = await self._store.begin_algo_run(run)
-            account = None
+            account = funds = None
             if portfolio_id := details.get("portfolio_id"):
-                if (portfolio := await self._store.portfolio_account(portfolio_id)) is None:
-                    raise no_portfolio(portfolio_id)
+                portfolio = await account_of(self._store, portfolio_id, environment)
                 await self._store.associate_portfolio(portfolio_id, batch.batch_id)
-                account = portfolio[0]
+                account, funds = portfolio.account_id, portfolio.balance + portfolio.credit
             closes = day_trade.get(place.strategy, True)
             where = (place.slot, place.strategy, place.consumer, run_id, place.run_all)
-            slots.append(SlotPlan(*where, account, stopped, closes, place.own_process))
+            slots.append(SlotPlan(*where, account, stopped, closes, place.own_process, funds))
         return tuple(slots)
 
     async def end(self, batch_id: str, now: int, reason: str, slot_reasons: Sequence[tuple[int, str]] = ()) -> None:

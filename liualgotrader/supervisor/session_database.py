@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from liualgotrader.common.config import Settings, default_home, program_call
 from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError
 from liualgotrader.common.ports import Store
+from liualgotrader.common.rows import PortfolioAccount
 from liualgotrader.supervisor.request import TraderRequest
 
 if TYPE_CHECKING:
@@ -170,6 +171,24 @@ async def _would_change(dsn: str, portfolios: Collection[str]) -> str:
 def no_portfolio(portfolio_id: str) -> ConfigError:
     """Return the error of a tradeplan whose `portfolio_id` is not in the database."""
     return ConfigError(f"there is no portfolio {portfolio_id} in the database; `portfolio_id` must name one, or go")
+
+
+async def account_of(store: Store, portfolio_id: str, environment: str) -> PortfolioAccount:
+    """Return the account of a strategy's portfolio.
+
+    Raises:
+        ConfigError: if there is no such portfolio, or its orders belong to a sub-account of the broker's, which none of
+            ours names: they would be another account's.
+    """
+    found = await store.portfolio_account(portfolio_id)
+    if found is None:
+        raise no_portfolio(portfolio_id)
+    if found.external_account_id and environment != "SIMULATED":
+        raise ConfigError(
+            f"portfolio {portfolio_id} trades in a sub-account at the broker (external_account_id), and orders on behalf of"
+            " sub-accounts are not built yet: its strategy would trade the account of your keys"
+        )
+    return found
 
 
 LEAST_FREE = 500_000_000  # bytes that a new batch needs; one that was begun goes on with less, without entries

@@ -18,7 +18,7 @@ from liualgotrader.order_gateway.carry_over import carries
 from liualgotrader.supervisor.arming import LIVE
 from liualgotrader.supervisor.batch import Batch, BatchFinder, Layout
 from liualgotrader.supervisor.plan_inspection import StrategyFacts, inspect_tradeplan
-from liualgotrader.supervisor.session_database import no_portfolio
+from liualgotrader.supervisor.session_database import account_of
 from liualgotrader.supervisor.stack import Stack
 
 EXPIRED = "its trade plan has expired"  # why a slot is stopped
@@ -110,8 +110,7 @@ class TradePlans:
                 f"{told}: real money is traded by a whole tradeplan that has proved itself, so write it into the file"
             )
         table = table_of(row, folder)
-        if await self._store.portfolio_account(row.portfolio_id) is None:
-            raise no_portfolio(row.portfolio_id)
+        await account_of(self._store, row.portfolio_id, plan.environment)
         if self._stack.started and carries(plan):
             held = await self._store.carried_positions(plan.environment, name, plan.batch_id)
             if held:

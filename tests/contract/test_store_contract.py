@@ -32,6 +32,7 @@ from liualgotrader.common.rows import (
     OrderRow,
     PickRow,
     PlanRow,
+    PortfolioAccount,
     Progress,
     RecordedBatch,
     ResultFigures,
@@ -832,7 +833,7 @@ class StoreContract:
     @pytest.mark.parity(62)
     async def test_a_portfolio_has_an_account_and_is_associated_once(self, store: Store, record: Record) -> None:
         account_id = await record.add_portfolio("mine", "5000.25")
-        assert await store.portfolio_account("mine") == (account_id, 5000.25)
+        assert await store.portfolio_account("mine") == PortfolioAccount(account_id, Decimal("5000.25"))
         assert await store.portfolio_account("unknown") is None
         await store.associate_portfolio("mine", BATCH)
         await store.associate_portfolio("mine", BATCH)

@@ -32,6 +32,7 @@ from liualgotrader.common.rows import (
     OrderRow,
     PickRow,
     PlanRow,
+    PortfolioAccount,
     Progress,
     RecordedBatch,
     ResultFigures,
@@ -94,6 +95,7 @@ class MemoryDatabase:
     equity: dict[tuple[str, str], EquityRow] = field(default_factory=dict)
     accounts: dict[int, Account] = field(default_factory=dict)
     portfolios: dict[str, int] = field(default_factory=dict)  # portfolio id -> account id
+    sub_accounts: dict[str, str] = field(default_factory=dict)  # portfolio id -> account at the broker
     portfolio_batches: set[tuple[str, str]] = field(default_factory=set)
     trade_plans: list[TradePlanRow] = field(default_factory=list)  # in force
     plans_started: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (batch, trade plan) -> details
@@ -489,9 +491,13 @@ class MemoryStore:
     async def optimizer_rows(self, session_id: str) -> Sequence[OptimizerRow]:
         return [row for key, row in sorted(self._data.tried.items()) if key[0] == session_id]
 
-    async def portfolio_account(self, portfolio_id: str) -> tuple[int, float] | None:
+    async def portfolio_account(self, portfolio_id: str) -> PortfolioAccount | None:
         account_id = self._data.portfolios.get(portfolio_id)
-        return None if account_id is None else (account_id, float(self.database.accounts[account_id].balance))
+        if account_id is None:
+            return None
+        sub_account = self._data.sub_accounts.get(portfolio_id)
+        account = self._data.accounts[account_id]
+        return PortfolioAccount(account_id, account.balance, external_account_id=sub_account)
 
     async def trade_plans(self) -> Sequence[TradePlanRow]:
         ran_as = {plan: details["strategy"] for (_, plan), details in self._data.plans_started.items()}

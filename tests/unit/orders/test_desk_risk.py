@@ -18,7 +18,7 @@ from liualgotrader.common.tradeplan import Limits
 from liualgotrader.orders.desk_messages import Condition, KillSwitch, StopSlotTrading
 from liualgotrader.orders.risk import RULES
 from tests.examples import examples
-from tests.fakes.broker import CLOSE, HOURS, OPEN, SYMBOLS, World, desk_terms
+from tests.fakes.broker import CLOSE, HOURS, OPEN, SLOTS, SYMBOLS, World, desk_terms
 
 
 def small_world(cash: str = "100000", **changes: Any) -> World:
@@ -90,7 +90,7 @@ def test_the_rules_keep_the_names_that_rows_and_news_have() -> None:
         *("unknown_slot", "slot_stopped", "intent_too_old", "terms", "size", "closing", "flip", "not_there"),
         *("self_crossing", "liquidation", "entries_stopped", "quarantined", "account_flip", "no_price"),
         *("price_too_old", "price_collar", "no_equity", "order_value", "position_value", "gross_exposure"),
-        *("short_exposure", "open_orders", "rejected_before", "order_rate", "shadow"),
+        *("short_exposure", "portfolio_funds", "open_orders", "rejected_before", "order_rate", "shadow"),
     ]
 
 
@@ -105,6 +105,25 @@ def test_all_positions_together_stay_below_the_gross_limit() -> None:
     world = small_world(limits=limits)
     assert refusal(world, world.order(1, "buy", 90, "AAPL")) == ""
     assert refusal(world, world.order(1, "buy", 90, "MSFT")) == "gross_exposure"
+
+
+def test_entries_stay_within_what_their_portfolio_and_its_credit_line_hold() -> None:
+    slots = tuple(msgspec.structs.replace(slot, account_id=7, funds=D(1500)) for slot in SLOTS)  # two share it
+    world = small_world(slots=slots)
+    first = world.order(1, "buy", 10)  # at about 100 $
+    assert refusal(world, first) == ""
+    assert refusal(world, world.order(2, "buy", 6, "MSFT")) == "portfolio_funds"  # the first may still trade
+    world.run()
+    world.wait(1)
+    world.run()
+    assert refusal(world, world.order(2, "buy", 6, "MSFT")) == "portfolio_funds"  # and now it has
+    assert refusal(world, world.order(1, "sell", 10)) == ""  # an exit always passes
+    world.run()
+    world.wait(1)
+    world.run()
+    assert refusal(world, world.order(2, "buy", 14, "MSFT")) == ""  # what was sold may be spent again
+    alone = small_world(slots=(SLOTS[0], slots[1]))
+    assert refusal(alone, alone.order(1, "buy", 90)) == ""  # who has no portfolio has the account's limits alone
 
 
 def test_an_exit_passes_what_stops_entries() -> None:

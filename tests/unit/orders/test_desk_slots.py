@@ -101,3 +101,12 @@ def test_a_slot_that_joins_is_known_by_its_plan_and_one_that_is_there_stays() ->
     assert chair.desk.strategies == {1: "Holder", 2: "Late"}
     assert state.slots[1].stopped == "it raised"
     assert chair.desk.day_trade_slots() == [1]
+
+
+def test_what_a_portfolio_may_spend_counts_from_the_batchs_begin_over_restarts() -> None:
+    def plan(funds: int) -> SlotPlan:
+        return SlotPlan(1, "Holder", 0, 11, account_id=7, funds=Decimal(funds))
+
+    chair = Chair(plan(1500))
+    chair.tell(Chair.begin(plan(900)))  # the account has paid for the fills that the desk counts itself
+    assert chair.desk.state.funds == {7: Decimal(1500)}

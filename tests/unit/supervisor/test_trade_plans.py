@@ -132,6 +132,15 @@ async def test_a_row_that_cannot_run_is_named_once_until_it_is_changed(table: Ta
     assert table.joined == ["Late"]
 
 
+async def test_a_portfolio_of_a_sub_account_is_not_traded_in_the_account_of_the_keys(table: Table) -> None:
+    table.store.database.trade_plans = [row()]
+    table.store.database.sub_accounts["savings"] = "x-9"
+    await (await table.begin()).look(5)
+    [said] = table.owner.notices
+    assert "orders on behalf of sub-accounts are not built yet" in said
+    assert [place.trade_plan for place in table.layout().places] == [""]
+
+
 async def test_rows_trade_no_real_money(tmp_path: Path) -> None:
     table = Table(tmp_path, "PROD")
     table.store.database.trade_plans = [row()]
