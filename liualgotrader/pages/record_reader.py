@@ -109,9 +109,11 @@ class RecordReader:
         async def closed() -> None:
             for reader in self._readers.values():
                 await reader.close()
-            await self._record.close()
+            await self._record.store.close()
 
         self._await(closed())
+        if self._record.server is not None:
+            self._record.server.release()  # here: at the program's end no thread can be started any more
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

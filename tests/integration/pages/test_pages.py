@@ -26,6 +26,7 @@ from liualgotrader.pages import parts
 from liualgotrader.pages.record_reader import RecordReader
 from tests.integration.cli.test_report import CASH, STRATEGY
 from tests.integration.stored_rows import rows_of
+from tests.session.running import bare_environment
 
 pytestmark = pytest.mark.integration
 
@@ -222,6 +223,14 @@ def test_a_name_from_a_user_is_shown_as_it_is_and_reaches_no_statement(played: s
         page("day_pages", name)
     assert page("day_pages", "day").dataframe[0].value["strategy"].tolist() == [hostile]
     assert rows_of(played, "SELECT count(*) AS batches FROM batch")[0]["batches"] == 1
+
+
+def test_pages_that_have_read_the_embedded_server_end_without_a_word(tmp_path: Path) -> None:
+    code = "from liualgotrader.pages import parts; parts.record()"
+    environment = bare_environment() | {"LIU_HOME": str(tmp_path / "home")}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert "Traceback" not in ended.stderr, ended.stderr
+    assert not (tmp_path / "home" / "postgres" / "postmaster.pid").exists()
 
 
 def test_a_port_in_use_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
