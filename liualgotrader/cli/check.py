@@ -80,7 +80,7 @@ def found_by(name: str, act: Callable[[], str]) -> Checked:
 def checks(stated: Mapping[str, Any], request: TraderRequest, allowed: Callable[[Settings], None]) -> Iterator[Checked]:
     """Yield what is found of everything that a session needs. A failed check does not stop the next."""
     try:
-        settings, plan = configured(stated)
+        settings, plan = configured(stated, of_session=True)
         yield Checked("ok", "tradeplan", str(settings.tradeplan_path))
     except LiuError as error:
         yield Checked("no", "tradeplan", str(error))
@@ -118,7 +118,7 @@ def show_config(stated: Mapping[str, Any], request: TraderRequest, *, as_documen
     """Print every setting and every key of the tradeplan, each once, with its source, and whether real money is armed."""
     status = 0
     try:
-        settings, plan = configured(stated)
+        settings, plan = configured(stated, of_session=True)
         settings_too = {option.plan_key for option in OPTIONS.values()}
         keys = shown(plan, read_tradeplan(settings.tradeplan_path))
         rows = settings.shown() + [row for row in keys if row[0] not in settings_too]

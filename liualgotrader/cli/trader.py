@@ -65,7 +65,7 @@ def _session(options: argparse.Namespace, stated: Mapping[str, Any]) -> int:
 
     wanted = request_from(options)
     try:
-        settings, tradeplan = configured(stated)
+        settings, tradeplan = configured(stated, of_session=True)
     except ConfigError as error:
         settings = Settings.resolve(stated)
         from liualgotrader.supervisor.arming import LIVE, environment_of, unfinished_plan

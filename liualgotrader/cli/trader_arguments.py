@@ -196,8 +196,8 @@ def _symbols(text: str) -> tuple[str, ...] | int:
     return symbols
 
 
-def configured(stated: Mapping[str, Any]) -> tuple[Settings, TradePlan]:
-    """Return the settings and the tradeplan that they name.
+def configured(stated: Mapping[str, Any], *, of_session: bool = False) -> tuple[Settings, TradePlan]:
+    """Return the settings and the tradeplan that they name; that of a session may leave its strategies to the database.
 
     Raises:
         ConfigError: naming what cannot be meant.
@@ -207,7 +207,7 @@ def configured(stated: Mapping[str, Any]) -> tuple[Settings, TradePlan]:
 
     path = Settings.resolve(stated).tradeplan_path
     table = read_tradeplan(path)
-    tradeplan = parse_tradeplan(table, path)
+    tradeplan = parse_tradeplan(table, path, of_session=of_session)
     return Settings.resolve(stated, tradeplan=table), tradeplan
 
 

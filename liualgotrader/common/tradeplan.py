@@ -227,13 +227,17 @@ def read_toml(path: Path, what: str, if_missing: str) -> dict[str, Any]:
         raise ConfigError(f"{what} file {path} is not valid TOML: {error}") from error
 
 
-def parse_tradeplan(table: Mapping[str, Any], path: Path) -> TradePlan:
-    """Return the plan of a parsed file; `path` is named in errors, and its folder holds the `filename`s."""
+def parse_tradeplan(table: Mapping[str, Any], path: Path, *, of_session: bool = False) -> TradePlan:
+    """Return the plan of a parsed file; `path` is named in errors, and its folder holds the `filename`s.
+
+    That of a session may leave all strategies to the database, if it says so: `file_only = false`.
+    """
     check_keys(table, TradePlan.__struct_fields__, f"{path}")
     for name, kind in (("timings", Timings), ("limits", Limits), ("simulation", Simulation)):
         check_keys(table.get(name), kind.__struct_fields__, f"{path}: [{name}]")
     plan = converted(dict(table), TradePlan, f"{path}:")
-    if not plan.strategies and not plan.test_scanners:
+    elsewhere = plan.test_scanners or (of_session and table.get("file_only") is False)
+    if not plan.strategies and not elsewhere:
         raise ConfigError(f"{path}: must have at least one strategy configured; add a [strategies.<Class>] table")
     if not plan.events:
         raise ConfigError(f"{path}: `events` is empty; name at least one of {', '.join(EVENT_KINDS)}")

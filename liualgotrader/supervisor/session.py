@@ -190,6 +190,11 @@ class RunningSession:
     async def run(self) -> Ending:
         """Start the processes, trade until the session ends, stop them, and write down what it came to."""
         await self._look_at_trade_plans()
+        if not self.stack.plan.slots and not self._tradeplan.test_scanners:
+            self.notice(
+                "WARNING",
+                "no strategy runs: the table trade_plan has none in force; one written there now is picked up",
+            )
         self.stack.start()
         rounds = (
             (_LOOK_SECONDS, self._look_at_the_time),

@@ -83,10 +83,10 @@ async def written(dsn: str, name: str, parameters: dict[str, Any]) -> str:
     return str(row["trade_plan_id"])
 
 
-def prepared(run: TraderRun, *plans: tuple[str, dict[str, Any]]) -> list[str]:
+def prepared(run: TraderRun, *plans: tuple[str, dict[str, Any]], tradeplan: str = PLAN) -> list[str]:
     """Write the plan's files, and trade plans into the run's database before it starts."""
     (run.home / "mine.py").write_text(FILES)
-    (run.home / "tradeplan.toml").write_text(PLAN)
+    (run.home / "tradeplan.toml").write_text(tradeplan)
     run.arguments += ["--tradeplan", str(run.home / "tradeplan.toml")]
     server = EmbeddedServer.start(run.home)
     try:
@@ -132,7 +132,7 @@ def test_a_plan_in_the_database_trades_for_its_portfolio_from_the_start_and_one_
 @pytest.mark.parity(63)
 def test_a_plan_written_while_a_session_runs_starts_once_though_all_is_killed_and_stops_when_it_expires() -> None:
     with trader("--from", "09:30", "--to", "16:00", "--symbols", "8", "--speed", "30") as run:
-        prepared(run)
+        prepared(run, tradeplan=f"file_only = false\n{PLAN.partition('[strategies')[0]}")  # the database has them all
         run.start().wait_for_market("09:32:00")
         with run.database() as dsn:
             plan = asyncio.run(written(dsn, "Late", {"name": "Buyer", "filename": "mine.py"}))
@@ -150,8 +150,8 @@ def test_a_plan_written_while_a_session_runs_starts_once_though_all_is_killed_an
             asyncio.run(asked(dsn, "UPDATE trade_plan SET expire_tstamp = now() WHERE trade_plan_id::text = $1", plan))
             ended = "SELECT count(*) AS n FROM algo_run WHERE end_reason = 'its trade plan has expired'"
             run.until(lambda: asyncio.run(asked(dsn, ended))[0]["n"] == 2, "the trade plan did not end")
-            assert [row["slot"] for row in asyncio.run(asked(dsn, of_it))] == [3, 4]
+            assert [row["slot"] for row in asyncio.run(asked(dsn, of_it))] == [1, 2]
             audits = asyncio.run(asked(dsn, "SELECT details::text FROM trade_plan_execution_audit"))
-            assert [json.loads(row["details"])["slots"] for row in audits] == [[3, 4]]
+            assert [json.loads(row["details"])["slots"] for row in audits] == [[1, 2]]
         os.kill(run.process.pid, signal.SIGTERM)
         assert run.ended() == 0, run.output

@@ -19,6 +19,7 @@ from liualgotrader.common.tradeplan import (
     Timings,
     TradePlan,
     load_tradeplan,
+    parse_tradeplan,
     read_tradeplan,
     shown,
 )
@@ -337,3 +338,11 @@ def test_a_working_directory_that_is_gone_does_no_harm_to_a_plan_elsewhere(
 def test_a_folder_given_as_filename_is_called_a_folder(load: Callable[[str], TradePlan], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"`filename` is '{tmp_path}', but {tmp_path} is a folder"):
         load(f'[strategies.A]\nfilename = "{tmp_path}"')
+
+
+def test_a_session_may_leave_its_strategies_to_the_database_if_it_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "tradeplan.toml"
+    assert parse_tradeplan({"file_only": False}, path, of_session=True).strategies == {}
+    for table, of_session in (({"file_only": False}, False), ({"file_only": True}, True), ({}, True)):
+        with pytest.raises(ConfigError, match="at least one strategy"):
+            parse_tradeplan(table, path, of_session=of_session)
