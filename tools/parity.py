@@ -105,7 +105,6 @@ NOTES = {
     41: "waits for further vendors; companies are read from Polygon already (row 66)",
     42: "waits for further vendors",
     46: "not built: a symbol's history begins with its own name",
-    74: "waits for the pages: none begins a backtest yet",
     76: "waits for the notebooks",
     78: "`LIU_TRACE_ENABLED` is accepted and has no effect",
     83: 'proved on Linux; macOS is not tried, Windows has none of the sockets between processes (`link = "queue"` is the way there)',

@@ -147,6 +147,7 @@ def test_a_page_without_a_record_says_what_to_do(record: str, room: str, name: s
     assert "`" in said.value, "a command to type"
 
 
+@pytest.mark.parity(74)
 def test_a_backtest_is_played_with_the_parameters_of_the_form(record: str, tmp_path: Path) -> None:
     (tmp_path / "turns.py").write_text(SIZED)
     plan = '[strategies.Turns]\nfilename = "turns.py"\nshares = 10\n'

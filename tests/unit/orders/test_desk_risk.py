@@ -107,6 +107,7 @@ def test_all_positions_together_stay_below_the_gross_limit() -> None:
     assert refusal(world, world.order(1, "buy", 90, "MSFT")) == "gross_exposure"
 
 
+@pytest.mark.parity(61)
 def test_entries_stay_within_what_their_portfolio_and_its_credit_line_hold() -> None:
     slots = tuple(msgspec.structs.replace(slot, account_id=7, funds=D(1500)) for slot in SLOTS)  # two share it
     world = small_world(slots=slots)
