@@ -3,9 +3,13 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+PINS := constraints.txt
+# What users' files meet of pandas: `make more` runs it under pandas 2, which constraints.txt pins, and under pandas 3.
+PANDAS3 := .venv-pandas3
+COMPATIBLE := $(addprefix tests/unit/,strategies scanners miners data fincalcs analytics common supervisor/test_run_backtest.py)
 # pip's own output is 150 lines: a count of what it has looked at takes their place. Errors stay, and of the warnings
 # those about the network; the others are about pip's own set-up.
-PIP = set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt $(1) \
+PIP = set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c $(PINS) $(1) \
 	2> >(grep -v '^WARNING: [^R]' >&2) \
 	| awk '/^Collecting/ {n++; printf "\r  %d packages", n; fflush()} \
 	  /^Installing collected/ {printf "\r  %d packages, unpacking them\n", n; fflush()} END {if (n) print "  done"}'
@@ -16,7 +20,7 @@ FROM ?= 1001
 COUNT ?= 200
 CASES ?= 1000000
 
-.PHONY: demo test more docs fast quick unit chaos fuzz check bench ui clean
+.PHONY: demo test more pandas docs fast quick unit chaos fuzz check bench ui clean
 
 .venv/base: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LiuAlgoTrader needs Python 3.11 or newer; set PYTHON=<path of one> and run make again.")'
@@ -44,8 +48,21 @@ test: .venv/tests check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 ## more: build the documentation and run its commands, open the reports in a real browser (Debian's chromium; skipped where there is none)
-more: .venv/tests docs
+more: .venv/tests docs pandas
 	$(BIN)/python -m pytest -m "browser or docs" -n $(WORKERS) tests
+
+$(PANDAS3)/tests: private BIN := $(PANDAS3)/bin
+$(PANDAS3)/tests: private PINS := $(PANDAS3)/pins.txt
+$(PANDAS3)/tests: .venv/tests
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(PANDAS3)
+	@grep -v '^pandas==' constraints.txt > $(PINS)
+	@echo "Installing LiuAlgoTrader into $(PANDAS3), with pandas 3"
+	@$(call PIP,-e '.[test]' 'pandas>=3')
+	@touch $@
+
+## pandas: run what users' files meet of pandas under pandas 2 and pandas 3
+pandas: .venv/tests $(PANDAS3)/tests
+	set -e; for each in .venv $(PANDAS3); do $$each/bin/python -m pytest -q -n $(WORKERS) $(COMPATIBLE); done
 
 ## docs: build the documentation into build/docs; a warning is an error
 docs: .venv/docs
@@ -88,4 +105,4 @@ ui: .venv/base
 	$(BIN)/liu ui
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv $(PANDAS3) build dist *.egg-info

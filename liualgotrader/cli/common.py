@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, NoReturn, TextIO
 
 from liualgotrader import __version__
-from liualgotrader.common.environment import environment, shield_imports
+from liualgotrader.common.environment import environment, shield_imports, warn_once_a_file
 from liualgotrader.common.errors import LiuError, OutsideError, nearest
 
 _STDERR = 2
@@ -82,6 +82,7 @@ def guarded(program: str, body: Callable[[Sequence[str]], int], arguments: Seque
     status = 1
     open_standard_streams()
     shield_imports()
+    warn_once_a_file()
     try:
         status = body(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -35,6 +36,8 @@ _INSTEAD = {
     "numpy.random": "ctx.rng",
     "requests": "the data_loader",
 }
+_LABELS_ONLY = 3  # the first pandas in which a number in brackets is never a place
+_BY_PLACE = "pandas 3 takes a number in brackets for a label; write .iloc[-1], or pip install 'pandas<3'"
 _LONGEST_TEXT = 300  # characters of an error of the user's
 _CONTEXT = "__liu_context__"  # in a module: the context in which its file was run
 
@@ -182,7 +185,19 @@ def one_line(error: BaseException) -> str:
         text = str(error)
     except Exception:
         text = "(its text cannot be read)"
-    return f"{type(error).__name__}: {' '.join(without_private_names(text).split())[:_LONGEST_TEXT]}"
+    said = f"{type(error).__name__}: {' '.join(without_private_names(text).split())[:_LONGEST_TEXT]}"
+    return f"{said}: {_BY_PLACE}" if _by_place(error) else said
+
+
+def _by_place(error: BaseException) -> bool:
+    """Whether pandas 3 took a number in the brackets of a Series for a label, where pandas 2 counted places."""
+    if not isinstance(error, KeyError) or not isinstance(next(iter(error.args), None), int):
+        return False
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "__getitem__" and frame.f_globals.get("__name__") == "pandas.core.series":
+            labels: Any = frame.f_locals["self"].index
+            return int(version("pandas").partition(".")[0]) >= _LABELS_ONLY and labels.dtype.kind not in "iu"
+    return False
 
 
 def where_raised(error: BaseException, filename: Path | None) -> str:

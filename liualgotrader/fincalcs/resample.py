@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
+_COLUMNS: dict[Hashable, str] = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
 
 
 class ResampleRangeType(Enum):

@@ -27,6 +27,7 @@ import msgspec
 
 from liualgotrader.common.clock import Clock, WallClock, block
 from liualgotrader.common.control import Counters, Failed, Notice, ProcessReport, Ready, StopCommand, SupervisorCommand
+from liualgotrader.common.environment import warn_once_a_file
 from liualgotrader.common.errors import LiuError
 from liualgotrader.common.session_plan import SessionPlan, read_plan
 from liualgotrader.common.tlog import log_to_file, say
@@ -150,6 +151,7 @@ def run_child(name: str, run_dir: str, control: Connection, body: Body, queues: 
             os._exit(1)
 
     leave_signals_to_supervisor()
+    warn_once_a_file()
     threading.Thread(target=end_with_parent, daemon=True, name="orphan").start()
     plan = read_plan(Path(run_dir))
     log_to_file(Path(plan.log_dir), name, debug=plan.debug)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from liualgotrader.common.environment import warn_once_a_file
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.interpreter import InterpreterState, own_context, own_random
 from liualgotrader.common.plugins import build, load_class
@@ -160,3 +161,17 @@ def test_filters_that_a_library_sets_while_it_is_imported_are_put_back_and_nobod
     assert (kept.put_back(), warnings.filters) == ([], before)
     warnings.simplefilter("error")
     assert (kept.put_back(), warnings.filters) == (["the warnings filters"], before)
+
+
+def test_a_future_warning_is_shown_once_for_each_file_whatever_forgets_that() -> None:
+    told: list[tuple[str, str]] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, category, filename, *more: told.append((category.__name__, filename))
+        for line in (1, 2, 1):
+            warn_once_a_file()
+            warnings.warn_explicit("goes", FutureWarning, "own.py", line)
+            warnings.warn_explicit("odd", UserWarning, "own.py", line)
+            warnings.warn_explicit("goes", FutureWarning, "other.py", 1)
+    assert told.count(("FutureWarning", "own.py")) == told.count(("FutureWarning", "other.py")) == 1
+    assert told.count(("UserWarning", "own.py")) == 3
