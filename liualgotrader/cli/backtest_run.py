@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -66,6 +66,24 @@ def backtest(options: argparse.Namespace, program: str) -> int:
     return next(filter(None, statuses), 0)
 
 
+@contextmanager
+def _begun(
+    request: BacktestRequest, settings: Settings, plan: TradePlan, options: argparse.Namespace
+) -> Iterator[tuple[Screen, Backtesting, Callable[..., None]]]:
+    """Yield the screen, the backtest, and what writes its report if one is wanted; a wrong place is refused before."""
+    screen: Screen = Aside() if options.json else screen_for()
+    script = b"" if options.report is None else reporting.plotly_script()
+    with Backtesting(request, settings, plan, screen) as backtesting:
+        place = reporting.place_of(options.report or "", backtesting.batch_id)
+
+        def report(outcome: BacktestOutcome, mark: str = "") -> None:
+            if script:
+                reporting.write_report(place, reporting.source_of_backtest(backtesting, outcome, mark), script)
+                screen.line(f"report: {place}")
+
+        yield screen, backtesting, report
+
+
 def play(
     request: BacktestRequest, settings: Settings, plan: TradePlan, options: argparse.Namespace, program: str
 ) -> int:
@@ -74,11 +92,8 @@ def play(
     Raises:
         LiuError: in one sentence.
     """
-    screen: Screen = Aside() if options.json else screen_for()
-    script = b"" if options.report is None else reporting.plotly_script()
     place = result_place(options.save)
-    with Backtesting(request, settings, plan, screen) as backtesting:
-        report = reporting.place_of(options.report or "", backtesting.batch_id)
+    with _begun(request, settings, plan, options) as (screen, backtesting, report):
         played = "bars" if request.bars.period >= MINUTE else "trades and quotes"
         with progress_bar(len(request.bars.sessions()), played, told=options.progress) as progress:
             outcome = backtesting.play(progress)
@@ -94,9 +109,7 @@ def play(
                 screen.warn(text)
             if len(warnings) > _MOST_WARNINGS:
                 screen.warn(f"{len(warnings) - _MOST_WARNINGS} more warnings: --json lists all of them")
-        if script:
-            reporting.write_report(report, reporting.source_of_backtest(backtesting, outcome, mark), script)
-            screen.line(f"report: {report}")
+        report(outcome, mark)
         backtesting.save(outcome)
         if backtesting.record is not None:
             screen.line(f"batch {backtesting.batch_id}; its rows: {backtesting.record.how_to_look(settings.home_path)}")
@@ -129,9 +142,7 @@ def check(
     Raises:
         LiuError: in one sentence.
     """
-    screen: Screen = Aside() if options.json else screen_for()
-    script = b"" if options.report is None else reporting.plotly_script()
-    with Backtesting(request, settings, plan, screen) as backtesting:
+    with _begun(request, settings, plan, options) as (screen, backtesting, report):
         with steps_bar() as told:
             checks = HonestyChecks(backtesting, told)
             if options.word == WARMUP:
@@ -145,10 +156,7 @@ def check(
             print(_text_of(named | {"notes": checked.notes}))
         else:
             say_check(screen, checked)
-        if script:
-            report = reporting.place_of(options.report, backtesting.batch_id)
-            reporting.write_report(report, reporting.source_of_backtest(backtesting, checked.outcome), script)
-            screen.line(f"report: {report}")
+        report(checked.outcome)
         if backtesting.record is not None:
             screen.line(f"batch {backtesting.batch_id}: the report of any batch of this plan shows the check")
     if checked.outcome.sentence:
