@@ -133,6 +133,9 @@ class LazySeries(PlacedSeries):
         whole = pd.Series(own["_values_seen"], index=index, name=own["_name"], copy=False)
         _copy_inside(whole, own)
 
+    def __reduce__(self) -> Any:  # pickled as what it holds: whoever reads it has no source
+        return PlacedSeries, (pd.Series(self),)
+
     def __len__(self) -> int:
         return len(self.__dict__["_values_seen"]) if "_mgr" not in self.__dict__ else super().__len__()
 
@@ -201,6 +204,9 @@ class LazyFrame(PlacedFrame):
         seen = self._look()
         columns = {name: seen.column(name) for name in COLUMNS}
         _copy_inside(pd.DataFrame(columns, index=own["_source"].index(seen), copy=True), own)
+
+    def __reduce__(self) -> Any:  # as in `LazySeries`
+        return PlacedFrame, (pd.DataFrame(self),)
 
     def _look(self) -> BarsSnapshot:
         own = self.__dict__

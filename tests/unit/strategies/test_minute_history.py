@@ -65,7 +65,8 @@ def test_a_single_value_does_not_fill_the_frame(bars: Bars) -> None:
         lambda f: list(f.columns),
         lambda f: "close" in f,
         lambda f: f.empty,
-        lambda f: pickle.loads(pickle.dumps(f)).shape,
+        lambda f: pickle.loads(pickle.dumps(f)).close.tolist(),
+        lambda f: pickle.loads(pickle.dumps(f.close)).index[-1],
         lambda f: f[["open", "close"]].shape,
     ],
 )
