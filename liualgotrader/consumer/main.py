@@ -57,6 +57,6 @@ def open_dependencies(child: Child, secrets: Secrets) -> ConsumerDependencies:
         data,
         open_record,
         lambda live: DataLoader(TimeScale.minute, data_api=fetches, clock=child.clock, live=live),
-        lambda lends: Trader(child.plan.hours, child.clock, lends),
+        lambda lends: Trader(child.plan.hours, child.clock, lends, data.tradable_symbols),
         fetches,
     )

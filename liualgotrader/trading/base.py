@@ -6,13 +6,14 @@ answered from what the consumer knows; those that it cannot answer say so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from liualgotrader.common.calendar import sessions
 from liualgotrader.common.clock import Clock, as_datetime, instant
 from liualgotrader.common.errors import LiuError
+from liualgotrader.common.ports import Asset
 from liualgotrader.common.session_plan import Hours
 from liualgotrader.common.trading_data import positions
 
@@ -20,11 +21,35 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Trader:
-    """Answers about the session, the calling strategy's positions and the assets; `lends` knows which shares are lent."""
+_OF_THE_GATEWAY = (
+    "orders are the order gateway's: cancel with ctx.cancel, and see what is on order in ctx.open_orders or"
+    " trading_data.open_orders"
+)
 
-    def __init__(self, hours: Hours, clock: Clock, lends: Callable[[str], bool]) -> None:
-        self._hours, self._clock, self._lends = hours, clock, lends
+
+async def no_assets() -> Mapping[str, Asset]:
+    """Stand for the list of assets where there is no session.
+
+    Raises:
+        LiuError: always.
+    """
+    raise LiuError("there is no session to ask for assets: data_loader_factory().get_symbols() lists symbols")
+
+
+class Trader:
+    """Answers about the session, the calling strategy's positions and the assets.
+
+    `lends` knows which shares are lent, `assets` asks the vendor for what can be traded.
+    """
+
+    def __init__(
+        self,
+        hours: Hours,
+        clock: Clock,
+        lends: Callable[[str], bool],
+        assets: Callable[[], Awaitable[Mapping[str, Asset]]] = no_assets,
+    ) -> None:
+        self._hours, self._clock, self._lends, self._assets = hours, clock, lends, assets
 
     def __repr__(self) -> str:
         return type(self).__name__
@@ -63,6 +88,19 @@ class Trader:
         """Say whether the broker lends the share."""
         return self._lends(symbol.upper())
 
+    async def get_tradeable_symbols(self) -> list[str]:
+        """Return the symbols that can be traded, in alphabetical order."""
+        return sorted(await self._assets())
+
+    async def get_shortable_symbols(self) -> list[str]:
+        """Return those that the broker lends."""
+        return sorted(symbol for symbol, asset in (await self._assets()).items() if asset.shortable)
+
+    async def is_fractionable(self, symbol: str) -> bool:
+        """Say whether parts of a share can be traded; not those of an unknown one."""
+        found = (await self._assets()).get(symbol.upper())
+        return found is not None and found.fractionable
+
     async def submit_order(self, symbol: str, *args: object, **kwargs: object) -> None:
         """Refuse: an order is what `run` and `run_all` return, or `ctx.buy` and its like.
 
@@ -70,3 +108,36 @@ class Trader:
             LiuError: always, with this advice.
         """
         raise LiuError(f"return the order for {symbol} from run or run_all; the order gateway alone sends orders")
+
+    async def cancel_order(self, order: object) -> bool:
+        """Refuse: `ctx.cancel` takes an order back.
+
+        Raises:
+            LiuError: always, with this advice.
+        """
+        raise LiuError(_OF_THE_GATEWAY)
+
+    async def get_order(self, order_id: str) -> None:
+        """Refuse: what a strategy has on order is in `ctx.open_orders` and `trading_data.open_orders`.
+
+        Raises:
+            LiuError: always, with this advice.
+        """
+        raise LiuError(_OF_THE_GATEWAY)
+
+    async def is_order_completed(self, order_id: str, external_order_id: str | None = None) -> None:
+        """Refuse, as `get_order` does.
+
+        Raises:
+            LiuError: always, with this advice.
+        """
+        raise LiuError(_OF_THE_GATEWAY)
+
+    async def reconnect(self) -> None:
+        """Do nothing: the order gateway holds the connection."""
+
+    async def run(self) -> None:
+        """Do nothing: fills come to callbacks and `on_fill`."""
+
+    async def close(self) -> None:
+        """Do nothing, as there is nothing to close."""

@@ -44,7 +44,10 @@ common.list_utils: chunks(lst, n)
 common.assets: assets_details; get_asset_precision(asset_name); round_asset(asset_name, value);
     get_asset_min_qty(asset_name)
 trading.base: Trader.get_market_schedule(); Trader.get_trading_days(start_date, end_date); Trader.is_market_open_today();
-    Trader.is_market_open(now); Trader.get_time_market_close(); Trader.get_position(symbol); Trader.is_shortable(symbol)
+    Trader.is_market_open(now); Trader.get_time_market_close(); Trader.get_position(symbol); Trader.is_shortable(symbol); Trader.get_tradeable_symbols();
+    Trader.get_shortable_symbols(); Trader.is_fractionable(symbol); Trader.is_order_completed(order_id, external_order_id);
+    Trader.get_order(order_id); Trader.cancel_order(order); Trader.submit_order(symbol); Trader.reconnect(); Trader.run();
+    Trader.close()
 trading.trader_factory: trader_factory(); get_trader_by_name(name)
 common.types: DataConnectorType; BrokerType; TimeScale; WSEventType; WSConnectState; AssetType; Order.EventType;
     Order.FillSide; Order(order_id, symbol, event, submitted_at, price, trade_fees, filled_qty, side, remaining_amount,

@@ -10,6 +10,7 @@ import pytest
 
 from liualgotrader.common.clock import MINUTE, as_datetime
 from liualgotrader.common.errors import LiuError
+from liualgotrader.common.ports import Asset
 from liualgotrader.common.trading_data import called
 from liualgotrader.trading.base import Trader
 from tests.unit.engine.conftest import HOURS
@@ -45,3 +46,22 @@ async def test_a_trader_says_what_is_lent_and_sends_no_order() -> None:
     assert [await trader.is_shortable(symbol) for symbol in ("aapl", "gme")] == [True, False]
     with pytest.raises(LiuError, match="return the order for AAPL from run or run_all"):
         await trader.submit_order("AAPL", 1)
+    for asked in (trader.cancel_order("id"), trader.get_order("id"), trader.is_order_completed("id")):
+        with pytest.raises(LiuError, match=r"cancel with ctx\.cancel"):
+            await asked
+    await trader.reconnect()
+    await trader.run()
+    await trader.close()
+
+
+async def test_a_trader_asks_the_vendor_for_assets_and_outside_a_session_says_where_they_are() -> None:
+    async def assets() -> dict[str, Asset]:
+        gme = Asset("GME", "", "NYSE", shortable=False, fractionable=False)
+        return {"MSFT": Asset("MSFT", "", "NASDAQ"), "GME": gme}
+
+    trader = Trader(HOURS, SimpleNamespace(now=lambda: 0), lambda symbol: True, assets)
+    assert await trader.get_tradeable_symbols() == ["GME", "MSFT"]
+    assert await trader.get_shortable_symbols() == ["MSFT"]
+    assert [await trader.is_fractionable(symbol) for symbol in ("msft", "GME", "NONE")] == [True, False, False]
+    with pytest.raises(LiuError, match="no session to ask for assets"):
+        await trader_at(0).get_tradeable_symbols()
