@@ -16,8 +16,6 @@ from liualgotrader.common.clock import NEW_YORK
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.rows import BUYS
 from liualgotrader.common.types import TimeScale
-from liualgotrader.data.data_base import MINUTES
-from liualgotrader.data.data_base import midnight as midnight_of
 from liualgotrader.data.loader import DataLoader
 from liualgotrader.models.connection import fetch_as_dataframe
 from liualgotrader.store.analysis_tables import OF_PORTFOLIO
@@ -369,12 +367,8 @@ def _closes(symbol: str, days: pd.DatetimeIndex, loader: DataLoader) -> pd.Serie
 
     first, last = days[0].date(), days[-1].date()
     try:
-        span = midnight_of(first), midnight_of(last + timedelta(days=1))
-        bars = loader.data_api.raw_bars_now([symbol.upper()], *span, minutes=MINUTES[TimeScale.day]).get(
-            symbol.upper(), ()
-        )
-        times = pd.DatetimeIndex([bar.opened_at for bar in bars], tz="UTC")
-        closes = pd.Series([bar.close for bar in bars], times, dtype=float)
+        bars = loader.raw_bars(symbol, first, last)
+        closes = pd.Series(bars.close, pd.DatetimeIndex(bars.opened_at, tz="UTC"))
     except ConfigError:  # the vendor has adjusted ones only
         closes = loader[symbol].close[first : last + timedelta(days=1)]
     closes.index = pd.DatetimeIndex(closes.index).tz_convert(NEW_YORK).normalize().tz_localize(None)

@@ -49,10 +49,15 @@ LiveSource = Callable[[str], LiveBars | None]
 _BARS_A_DAY = {TimeScale.minute: 390, TimeScale.day: 1}
 _CALENDAR_DAYS_A_SESSION = 365 / 252
 _FIRST_DAY = date(1998, 1, 1)
-_A_YEAR = 366
+_A_YEAR, _EVER = 366, 100_000  # days
 _LONGEST_DAY = 25 * HOUR  # summer time ends
 _LOOK_BACK_DAYS = 7  # holds a session whatever the holidays
 _LOOKED_BACK = _LOOK_BACK_DAYS * DAY + _LONGEST_DAY
+
+_ALONE = (
+    "the market-data store has no bars of {}, and no keys of a vendor are set (APCA_API_KEY_ID, APCA_API_SECRET_KEY):"
+    " `liu data import FOLDER` brings some"
+)
 
 
 class RunClock(WallClock):
@@ -120,16 +125,17 @@ class DataLoader:
     ) -> None:
         """Read through `store`, or where no `data_api` is given through the one in the data folder.
 
-        What `data_api` brings of days that are over is kept in the store, and asked for no second time.
+        What `data_api` brings of days that are over is kept in the store, and asked for no second time. Where no vendor's keys
+        are set there is what the store has.
         """
         self.scale = scale
         self.concurrency = concurrency
         self.data: dict[str, SymbolData] = {}
         self._clock = clock or _usual
         self._live = live if scale is TimeScale.minute else None
-        source = type(data_api).__name__
+        source, self._alone = type(data_api).__name__, False
         if data_api is None:
-            data_api, source, store = _configured(connector, store)
+            data_api, source, store, self._alone = _configured(connector, store)
         self.data_api = data_api
         self._filling = None if store is None else VendorToStore(store, data_api, source)
 
@@ -138,7 +144,7 @@ class DataLoader:
             return found
         key = symbol.upper()
         if key not in self.data:
-            self.data[key] = SymbolData(key, self.scale, self._bars, self._clock, self._live)
+            self.data[key] = SymbolData(key, self.scale, self._bars, self._clock, self._live, whole=self._alone)
         return self.data[key]
 
     def __getattr__(self, symbol: str) -> SymbolData:
@@ -194,13 +200,16 @@ class DataLoader:
         try:
             if self._filling is not None and start < (over := midnight(day_of(now))):
                 whole = min(over, midnight(day_of(end - 1) + timedelta(days=1)))
-                self._filling.fetch(symbols, minutes * MINUTE, start, whole, now)
-                failed |= self._filling.failed
+                if not self._alone:
+                    self._filling.fetch(symbols, minutes * MINUTE, start, whole, now)
+                    failed |= self._filling.failed
                 for symbol in symbols:
                     bars = self._filling.store.read(symbol, minutes * MINUTE, start, whole, day_of(until))
                     found[symbol].append(between(_labelled(bars, self.scale), start, end))
                 start = over
-            if start < end:
+            if self._alone:
+                failed |= {symbol: _ALONE.format(symbol) for symbol in symbols if not self._has(symbol, minutes)}
+            elif start < end:
                 newest = self.data_api.bars_now(symbols, start, end, minutes=minutes)
                 for symbol in symbols:
                     found[symbol].append(BarColumns.of(symbol, newest.get(symbol, ())))
@@ -215,16 +224,55 @@ class DataLoader:
             every = {symbol: take(bars, bars.closed_at <= until) for symbol, bars in every.items()}
         return every, failed
 
+    def raw_bars(self, symbol: str, first: date, last: date) -> BarColumns:
+        """Return the bars of whole days at the prices of their own days, whatever was split or paid since.
+
+        Raises:
+            ConfigError: the vendor has adjusted bars only.
+            ValueError: the vendor did not answer, or said no.
+        """
+        key, minutes, now = symbol.upper(), MINUTES[self.scale], self._clock.now()
+        start, end, over = midnight(first), midnight(last + timedelta(days=1)), midnight(day_of(now))
+        parts = [BarColumns.of(key, ())]
+        try:
+            if self._filling is not None and start < over:
+                if not self._alone:
+                    self._filling.fetch([key], minutes * MINUTE, start, min(end, over), now)
+                parts.append(self._filling.store.read(key, minutes * MINUTE, start, min(end, over)))
+                start = over
+            if start < end and not self._alone:
+                newest = self.data_api.raw_bars_now([key], start, end, minutes=minutes)
+                parts.append(BarColumns.of(key, newest.get(key, ())))
+        except DataUnavailable as error:
+            raise ValueError(str(error)) from error
+        return joined(parts)
+
+    def _has(self, symbol: str, minutes: int) -> bool:
+        always = (0, WallClock().now())
+        return self._filling is None or self._filling.store.missing(symbol, "bars", minutes * MINUTE, *always) != [
+            always
+        ]
+
 
 class SymbolData:
     """One symbol's bars: rows by index, columns by name, and a pandas frame underneath (`symbol_data`)."""
 
-    def __init__(self, symbol: str, scale: TimeScale, bars: BarsAnswer, clock: Clock, live: LiveSource | None) -> None:
+    def __init__(
+        self,
+        symbol: str,
+        scale: TimeScale,
+        bars: BarsAnswer,
+        clock: Clock,
+        live: LiveSource | None,
+        *,
+        whole: bool = False,
+    ) -> None:
+        """Read what is asked for, or with `whole` all there is as soon as a number of bars is."""
         self.symbol, self.scale = symbol, scale
         self._bars, self._clock, self._live_source = bars, clock, live
         self._frame = frame_of(BarColumns.of(symbol, ()))
         self._covered: tuple[int, int] | None = None
-        self._is_whole = False  # there is nothing before what is covered
+        self._is_whole, self._all_at_once = False, whole  # whether there is nothing before what is covered
         self._period = MINUTES[scale] * MINUTE
         self._read: _Rows | None = None
 
@@ -400,6 +448,7 @@ class SymbolData:
                 return
             sessions = (count - before) / _BARS_A_DAY[self.scale] + 1
             days = max(int(sessions * _CALENDAR_DAYS_A_SESSION) + _LOOK_BACK_DAYS, least)
+            days = _EVER if self._all_at_once else days
             self._ensure(midnight(max(as_datetime(self._covered[0]).date() - timedelta(days=days), _FIRST_DAY)), end)
             if have() == before:
                 self._is_whole, least = least > 0, _A_YEAR
@@ -563,8 +612,11 @@ def _as_day(day: date | str) -> date:
 
 def _configured(
     connector: DataConnectorType | None, store: MarketStore | None
-) -> tuple[DataAPI, str, MarketStore | None]:
-    """Return vendor, source and store of the environment, for notebooks and scripts; nothing simulated is stored."""
+) -> tuple[DataAPI, str, MarketStore | None, bool]:
+    """Return vendor, source and store of the environment, for notebooks and scripts, and whether the vendor cannot be asked.
+
+    Nothing simulated is stored.
+    """
     from liualgotrader.common.config import Settings
     from liualgotrader.data.data_factory import configured_data
 
@@ -572,4 +624,4 @@ def _configured(
     api, source = configured_data(settings, connector.name if connector else "")
     if store is None and source != SIMULATED:
         store = MarketStore(settings.home_path / "market")
-    return api, source, store
+    return api, source, store, source != SIMULATED and not settings.key_id.reveal()

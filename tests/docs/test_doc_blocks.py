@@ -21,7 +21,7 @@ from tools.doc_blocks import COMMANDS, ELSEWHERE, HOUSE, Block, blocks, pages
 
 BLOCKS = {str(page.relative_to(HOUSE)): list(blocks(page)) for page in pages()}
 ALL = [block for found in BLOCKS.values() for block in found]
-LANGUAGES = {*COMMANDS, "toml", "ini", "text"}
+LANGUAGES = {*COMMANDS, "toml", "ini", "sql", "text"}
 
 
 @pytest.mark.docs

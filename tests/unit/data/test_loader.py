@@ -16,6 +16,7 @@ import pytest
 from liualgotrader.common.calendar import sessions
 from liualgotrader.common.clock import MINUTE, NEVER, NEW_YORK, Alarm, instant
 from liualgotrader.common.events import Bar
+from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.common.types import TimeScale
 from liualgotrader.data.data_base import Actions, DataAPI, midnight
@@ -425,3 +426,20 @@ def test_stored_prices_are_shown_as_of_the_day_of_the_clock(tmp_path: Path) -> N
     assert raw == 43.0  # sessions since 2021-11-01, counted in a calendar
     assert after["AAPL"].close["2022-01-03"] == pytest.approx(raw / 7, abs=1e-6)
     assert after["AAPL"].close["2022-01-06"] == 46.0
+
+
+def test_without_keys_there_is_what_the_store_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("APCA_API_KEY_ID", "ALPACA_API_KEY", "DATA_CONNECTOR", "APCA_API_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LIU_HOME", str(tmp_path))
+    opens_at = instant(datetime(2019, 1, 3, 9, 30, tzinfo=NEW_YORK))
+    starts = [opens_at + n * MINUTE for n in range(390)]
+    prices = [10.0 + n for n in range(390)]
+    bars = [Bar("SPY", at, at + MINUTE, p, p, p, p, 100, p, 1) for at, p in zip(starts, prices, strict=True)]
+    known = (midnight(date(2018, 12, 3)), midnight(date(2019, 1, 4)))
+    MarketStore(tmp_path / "market").write("SPY", MINUTE, BarColumns.of("SPY", bars), [known], "folder")
+    spy = DataLoader(TimeScale.minute)["spy"]
+    assert spy.close[-1] == 399.0, "years after the newest bar"
+    assert list(spy.close["2019-01-03 09:31":"2019-01-03 09:33"]) == [11.0, 12.0, 13.0]
+    with pytest.raises(ValueError, match="no bars of IBM, and no keys of a vendor are set"):
+        DataLoader(TimeScale.minute)["IBM"].close[-1]
