@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ def table_of(row: TradePlanRow, folder: Path) -> dict[str, Any]:
         ConfigError: if it lacks a file, or a value makes no sense.
     """
     where = folder / f"trade plan {row.trade_plan_id} in the database"
+    if not row.strategy_name or not isinstance(row.parameters, dict):
+        raise ConfigError(f"{where}: it needs a strategy_name, and an object of JSON as parameters")
     values = {key: value for key, value in row.parameters.items() if key != "name"}
     values |= {"class": row.parameters.get("name", row.strategy_name), "portfolio_id": row.portfolio_id}
     table = strategy_table(row.strategy_name, values, where)
@@ -43,10 +46,14 @@ def table_of(row: TradePlanRow, folder: Path) -> dict[str, Any]:
 
 
 async def tables_of(layout: Layout, store: Store, folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the tables of a batch's slots that come from trade plans which are still in force, by strategy."""
+    """Return the tables of a batch's slots that come from trade plans, by strategy; of those that can still run."""
     names = {place.trade_plan: place.strategy for place in layout.places if place.trade_plan}
-    rows = await store.trade_plans() if names else ()
-    return {names[row.trade_plan_id]: table_of(row, folder) for row in rows if row.trade_plan_id in names}
+    found: dict[str, dict[str, Any]] = {}
+    for row in await store.trade_plans() if names else ():
+        if row.trade_plan_id in names:
+            with suppress(ConfigError):
+                found[names[row.trade_plan_id]] = table_of(row, folder)
+    return found
 
 
 def name_of(row: TradePlanRow, rows: Sequence[TradePlanRow], taken: Collection[str]) -> str:

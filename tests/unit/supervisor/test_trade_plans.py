@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -149,6 +150,32 @@ async def test_rows_trade_no_real_money(tmp_path: Path) -> None:
     assert "real money is traded by a whole tradeplan that has proved itself" in said
     assert [place.trade_plan for place in table.layout().places] == [""]
     table.page.close()
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        (msgspec.structs.replace(row(), parameters=cast(Any, [1])), "an object of JSON"),
+        (row(name=""), "needs a strategy_name"),
+        (row(name="x", filename=7), "`filename` must be text"),
+        (msgspec.structs.replace(row(), parameters={"name": 7, "filename": "mine.py"}), "`class` must be text"),
+        (row(schedule=[{"start": -1, "duration": 5}]), "start"),
+        (row(huge=2**80), "cannot be used"),
+    ],
+)
+async def test_whatever_stands_in_a_row_the_session_goes_on(table: Table, bad: TradePlanRow, sentence: str) -> None:
+    table.store.database.trade_plans = [bad, row(B, "Other")]
+    await (await table.begin()).look(5)
+    assert sentence in table.owner.notices[0]
+    assert table.joined == ["Other"]
+
+
+async def test_a_row_whose_file_is_gone_does_not_keep_its_batch_from_going_on(table: Table) -> None:
+    table.store.database.trade_plans = [row(), row(B, "Other", filename="other.py")]
+    (table.folder / "other.py").write_text(STRATEGY)
+    await (await table.begin()).look(5)
+    (table.folder / "other.py").unlink()
+    assert (await tables_of(table.layout(), table.store, table.folder)).keys() == {"Late"}
 
 
 def test_a_strategy_keeps_the_name_of_its_batch_before_and_never_takes_that_of_another() -> None:
