@@ -6,6 +6,8 @@ from collections.abc import Hashable
 from enum import Enum
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -29,4 +31,5 @@ def resample(ohlc: pd.DataFrame, resample_range: ResampleRangeType) -> pd.DataFr
     """
     if resample_range is ResampleRangeType.min_1 or ohlc.empty:
         return ohlc
-    return ohlc.resample(resample_range.name.removeprefix("min_") + "min").agg(_COLUMNS)
+    with np.errstate(over="ignore"):  # volumes that are too large are infinite
+        return ohlc.resample(resample_range.name.removeprefix("min_") + "min").agg(_COLUMNS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -23,10 +25,11 @@ def add_daily_vwap(
     part = minute_data.loc[minute_data.index >= back_time]
     if part.empty:
         return False
-    average = (part["close"] + part["high"] + part["low"]) / 3
-    dollars = average * part["volume"]
-    spent, shares = dollars.cumsum(), part["volume"].cumsum()
-    vwap: pd.Series[float] = spent / shares
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large is infinite
+        average = (part["close"] + part["high"] + part["low"]) / 3
+        dollars = average * part["volume"]
+        spent, shares = dollars.cumsum(), part["volume"].cumsum()
+        vwap: pd.Series[float] = spent / shares
     if not in_place:
         return vwap
     for name, column in (("average", average), ("pv", dollars), ("apv", spent), ("av", shares), ("vwap", vwap)):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import talib
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from liualgotrader.fincalcs.incremental import (
@@ -99,6 +99,8 @@ CONSTANT = st.builds(lambda value, count: [value] * count, st.floats(), st.integ
 
 
 @given(ANYTHING | CONSTANT, st.integers(1, 15))
+@example([9.5e153, 9.5e153], 1)
+@example([9e307, 9e307], 1)
 def test_no_helper_raises_whatever_it_is_given(values: list[float], length: int) -> None:
     """Nothing, one row, constant values, NaN and infinity: each gives a documented value."""
     for indicator in (Mean(length), ExponentialMean(length)):
