@@ -236,13 +236,16 @@ def parse_tradeplan(table: Mapping[str, Any], path: Path, *, of_session: bool = 
     for name, kind in (("timings", Timings), ("limits", Limits), ("simulation", Simulation)):
         check_keys(table.get(name), kind.__struct_fields__, f"{path}: [{name}]")
     plan = converted(dict(table), TradePlan, f"{path}:")
-    elsewhere = plan.test_scanners or (of_session and table.get("file_only") is False)
-    if not plan.strategies and not elsewhere:
+    others_run = of_session and table.get("file_only") is False  # those of the database, whose names are not known here
+    if not plan.strategies and not plan.test_scanners and not others_run:
         raise ConfigError(f"{path}: must have at least one strategy configured; add a [strategies.<Class>] table")
     if not plan.events:
         raise ConfigError(f"{path}: `events` is empty; name at least one of {', '.join(EVENT_KINDS)}")
     strategies = {name: strategy_table(name, values, path) for name, values in plan.strategies.items()}
-    scanners = {name: scanner_table(name, values, path, strategies) for name, values in plan.scanners.items()}
+    scanners = {
+        name: scanner_table(name, values, path, {} if others_run else strategies)
+        for name, values in plan.scanners.items()
+    }
     return msgspec.structs.replace(plan, strategies=strategies, scanners=scanners)
 
 

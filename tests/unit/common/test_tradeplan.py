@@ -343,6 +343,12 @@ def test_a_folder_given_as_filename_is_called_a_folder(load: Callable[[str], Tra
 def test_a_session_may_leave_its_strategies_to_the_database_if_it_says_so(tmp_path: Path) -> None:
     path = tmp_path / "tradeplan.toml"
     assert parse_tradeplan({"file_only": False}, path, of_session=True).strategies == {}
+    (tmp_path / "s.py").touch()
+    strategy = {"Breakout": {"filename": "s.py"}}
+    scanner = {"Mine": {"filename": "s.py", "target_strategy_name": "InTheDatabase"}}
+    parse_tradeplan({"file_only": False, "strategies": strategy, "scanners": scanner}, path, of_session=True)
+    with pytest.raises(ConfigError, match="not a strategy"):
+        parse_tradeplan({"strategies": strategy, "scanners": scanner}, path, of_session=True)
     for table, of_session in (({"file_only": False}, False), ({"file_only": True}, True), ({}, True)):
         with pytest.raises(ConfigError, match="at least one strategy"):
             parse_tradeplan(table, path, of_session=of_session)
