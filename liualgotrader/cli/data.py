@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from liualgotrader.common.calendar import FIRST_DAY, LAST_DAY, day_of, new_york
+from liualgotrader.common.calendar import FIRST_DAY, LAST_DAY, new_york
 from liualgotrader.common.clock import DAY, WallClock
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
@@ -20,9 +20,9 @@ from liualgotrader.common.market_columns import day_numbers, times_of
 from liualgotrader.data.constituents import import_constituents
 from liualgotrader.data.data_base import SIMULATED
 from liualgotrader.data.data_factory import configured_data
-from liualgotrader.data.market_checks import Finding, findings
+from liualgotrader.data.market_checks import checked, stored_series
 from liualgotrader.data.market_fetch import VendorToStore
-from liualgotrader.data.market_store import PERIODS, Known, MarketStore, Span, complete_days, with_known
+from liualgotrader.data.market_store import PERIODS, MarketStore, Span, complete_days
 from liualgotrader.tapes.plain_files import FILES_OF_PERIOD
 
 _PERIODS = {"tick": 0, **PERIODS}
@@ -30,19 +30,6 @@ _EXPORTED = {"average": "vwap"}  # what a column is called in the files
 _WRONG = OutsideError.exit_code
 
 T = TypeVar("T")
-
-
-class StoredRow(msgspec.Struct):
-    """What the store holds of one symbol and period."""
-
-    symbol: str
-    data: str
-    rows: int = 0
-    first: str = ""
-    last: str = ""
-    spans: int = 0
-    sources: str = ""
-    mb: float = 0.0
 
 
 def run_data_command(options: argparse.Namespace) -> int:
@@ -202,40 +189,17 @@ def _chosen(options: argparse.Namespace, store: MarketStore) -> list[Path]:
 
 
 def _list(options: argparse.Namespace, store: MarketStore) -> int:
-    rows: dict[tuple[str, str], StoredRow] = {}
-    known: dict[tuple[str, str], list[Known]] = {}
-    damaged = 0
-    for path in _chosen(options, store):
-        try:
-            one = store.open(path)
-        except OutsideError as error:
-            print(f"liu data list: {error}", file=sys.stderr)
-            damaged += 1
-            continue
-        data = next(name for name, length in _PERIODS.items() if length == one.period) if one.period else one.kind
-        row = rows.setdefault((one.symbol, data), StoredRow(one.symbol, data))
-        times, spans = times_of(one.columns), known.setdefault((one.symbol, data), [])
-        if len(times):
-            first, last = (f"{day_of(at)}" for at in times[[0, -1]].tolist())
-            row.first, row.last = min(row.first or first, first), max(row.last, last)
-        row.rows += len(times)
-        row.mb = round(row.mb + path.stat().st_size / 1e6, 3)
-        for start, end, source in one.known:
-            spans[:] = with_known(spans, [(start, end)], source)
-        row.spans, row.sources = len(spans), ", ".join(sorted({source for *_, source in spans}))
-    _print(options, [rows[key] for key in sorted(rows)], f"the store {store.folder} is empty")
+    damaged = list[OutsideError]()
+    rows = stored_series(store, _chosen(options, store), damaged.append)
+    for error in damaged:
+        print(f"liu data list: {error}", file=sys.stderr)
+    _print(options, rows, f"the store {store.folder} is empty")
     return _WRONG if damaged else 0
 
 
 def _check(options: argparse.Namespace, store: MarketStore) -> int:
-    found: list[Finding] = []
     paths = _chosen(options, store)
-    for path in _following(paths, "check"):
-        symbol = store.series_of(path)[0]
-        try:
-            found += findings(store.open(path), store.actions(symbol)[0])
-        except OutsideError as error:
-            found.append(Finding(f"{path}", symbol, "", f"{error}", 1))
+    found = [one for path in _following(paths, "check") for one in checked(store, path)]
     if options.json:
         _print(options, found, "")
     else:

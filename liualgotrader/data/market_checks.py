@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from liualgotrader.common.calendar import FIRST_DAY, LAST_DAY, TradingSession, sessions
+from liualgotrader.common.calendar import FIRST_DAY, LAST_DAY, TradingSession, day_of, sessions
 from liualgotrader.common.clock import MINUTE, as_datetime
+from liualgotrader.common.errors import OutsideError
 from liualgotrader.common.market_columns import BarColumns, QuoteColumns, day_numbers, times_of
 from liualgotrader.common.tlog import some_of
-from liualgotrader.data.market_store import StoredFile
+from liualgotrader.data.market_store import PERIODS, Known, MarketStore, StoredFile, with_known
 from liualgotrader.tapes.splits import Split, ratio_text, split_like
 
 _LONG_HOLE = 30  # minutes without a bar in a session that otherwise has bars in most minutes
@@ -28,6 +30,54 @@ class Finding(msgspec.Struct):
     at: str
     what: str
     count: int
+
+
+class StoredSeries(msgspec.Struct):
+    """What the store holds of one symbol and period; `spans` are those of which everything is there."""
+
+    symbol: str
+    data: str
+    rows: int = 0
+    first: str = ""
+    last: str = ""
+    spans: int = 0
+    sources: str = ""
+    mb: float = 0.0
+
+
+def stored_series(
+    store: MarketStore, paths: Iterable[Path], damaged: Callable[[OutsideError], object]
+) -> list[StoredSeries]:
+    """Return what these files hold, by symbol and period; of a file that cannot be read `damaged` is told."""
+    rows: dict[tuple[str, str], StoredSeries] = {}
+    known: dict[tuple[str, str], list[Known]] = {}
+    for path in paths:
+        try:
+            one = store.open(path)
+        except OutsideError as error:
+            damaged(error)
+            continue
+        data = next(name for name, length in PERIODS.items() if length == one.period) if one.period else one.kind
+        row = rows.setdefault((one.symbol, data), StoredSeries(one.symbol, data))
+        times, spans = times_of(one.columns), known.setdefault((one.symbol, data), [])
+        if len(times):
+            first, last = (f"{day_of(at)}" for at in times[[0, -1]].tolist())
+            row.first, row.last = min(row.first or first, first), max(row.last, last)
+        row.rows += len(times)
+        row.mb = round(row.mb + path.stat().st_size / 1e6, 3)
+        for start, end, source in one.known:
+            spans[:] = with_known(spans, [(start, end)], source)
+        row.spans, row.sources = len(spans), ", ".join(sorted({source for *_, source in spans}))
+    return [rows[key] for key in sorted(rows)]
+
+
+def checked(store: MarketStore, path: Path) -> list[Finding]:
+    """Return what is wrong with a file of the store, that it cannot be read among it."""
+    symbol = store.series_of(path)[0]
+    try:
+        return list(findings(store.open(path), store.actions(symbol)[0]))
+    except OutsideError as error:
+        return [Finding(f"{path}", symbol, "", f"{error}", 1)]
 
 
 def findings(stored: StoredFile, splits: Sequence[Split] = ()) -> Iterator[Finding]:

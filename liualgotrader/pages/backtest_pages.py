@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import streamlit as st
 import toml
 
@@ -25,6 +26,7 @@ from liualgotrader.common.errors import LiuError
 from liualgotrader.common.files import replace_file
 from liualgotrader.common.rows import BatchResult, OptimizerRow, OptimizerSession
 from liualgotrader.common.tradeplan import parse_tradeplan, read_tradeplan
+from liualgotrader.data.market_checks import checked, stored_series
 from liualgotrader.data.market_store import MarketStore
 from liualgotrader.pages import charts, parts
 
@@ -79,16 +81,26 @@ def history() -> None:
 
 
 def market_data() -> None:
-    """Show which series the market-data store holds."""
-    import pandas as pd
-
+    """Show which series the market-data store holds, and of the one that is chosen gaps and what cannot be true."""
     st.title("Market data")
     store = MarketStore(parts.record().settings.home_path / "market")
-    rows = [dict(zip(("symbol", "kind", "period"), store.series_of(path), strict=True)) for path in store.files()]
+    damaged = list[LiuError]()
+    rows = stored_series(store, store.files(), damaged.append)
+    for error in damaged:
+        st.error(parts.sentence(error))
     if not rows:
         st.info("The store is empty. `liu data import FOLDER` and `liu data fetch SPY --from 2024-01-02` fill it.")
         return
-    st.dataframe(pd.DataFrame(rows).astype(str), width="stretch", hide_index=True)
+    st.dataframe([msgspec.structs.asdict(row) for row in rows], width="stretch", hide_index=True)
+    st.caption("Days are New York's; a span is a time of which everything is there.")
+    symbol = st.selectbox("Check", list(dict.fromkeys(row.symbol for row in rows)), None, placeholder="a symbol")
+    if symbol is not None:
+        paths = [path for path in store.files() if store.series_of(path)[0] == symbol]
+        found = [msgspec.structs.asdict(one) for path in paths for one in checked(store, path)]
+        if found:
+            st.dataframe(found, width="stretch", hide_index=True)
+        else:
+            st.success(f"Nothing wrong in {len(paths)} files.")
 
 
 def _listed(result: BatchResult) -> dict[str, Any]:

@@ -185,6 +185,10 @@ def calendar() -> None:
     st.dataframe(
         by_day, hide_index=True, column_config={"gain": st.column_config.NumberColumn("gain $", format="%+.2f")}
     )
+    day_chosen = st.selectbox("Open a day", by_day["day"], None, placeholder="a day")
+    if day_chosen is not None:
+        for batch_id in gains.loc[gains["day"] == day_chosen, "batch_id"]:
+            st.markdown(f"[Batch {batch_id[:8]}](day?batch={batch_id}) · [its trades](trades?batch={batch_id})")
     for column, (name, by) in zip(st.columns(2) * 2, _BY.items(), strict=True):
         table = _over(by_database, GAINS_BY.format(by=by), environment)
         table = table.dropna(subset="place").groupby("place", as_index=False)[["gain", "trades"]].sum()

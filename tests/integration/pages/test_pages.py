@@ -123,6 +123,30 @@ def test_the_same_number_on_two_pages_is_the_same_number(played: str) -> None:
 
 
 @pytest.mark.parity(72)
+def test_a_day_of_the_calendar_leads_to_its_batch(played: str) -> None:
+    shown = page("day_pages", "calendar")
+    days = shown.dataframe[0].value
+    shown.main.selectbox[0].set_value(days["day"].iloc[0]).run()
+    (kept,) = rows_of(played, "SELECT batch_id FROM batch")
+    assert f"trades?batch={kept['batch_id']}" in shown.markdown[-1].value
+
+
+def test_what_is_wrong_with_stored_data_is_named(record: str, tmp_path: Path) -> None:
+    lines = ["symbol,opened_at,open,high,low,close,volume"]
+    lines += [
+        f"SPY,2024-01-03T{9 + (30 + n) // 60:02}:{(30 + n) % 60:02}:00-05:00,470,471,469,470,100"
+        for n in range(390)
+        if not 60 < n < 120
+    ]
+    (tmp_path / "days").mkdir()
+    (tmp_path / "days" / "bars.csv").write_text("\n".join(lines))
+    assert liu.run(["data", "import", str(tmp_path / "days")]) == 0
+    shown = page("backtest_pages", "market_data")
+    assert set(shown.dataframe[0].value["symbol"]) == {"SPY"}
+    shown.selectbox[0].set_value("SPY").run()
+    assert "10:31" in str(shown.dataframe[1].value.to_dict("records"))
+
+
 def test_a_round_trip_is_told_by_its_row_fills_and_reasons(played: str) -> None:
     shown = page("day_pages", "trades")
     table = shown.dataframe[0].value
