@@ -25,7 +25,7 @@ LANGUAGES = {*COMMANDS, "toml", "ini", "sql", "text"}
 
 
 @pytest.mark.docs
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)  # a minute or two; a page is one story, however busy the machine
 @pytest.mark.parametrize("page", [name for name, found in BLOCKS.items() if any(b.is_run for b in found)])
 def test_the_commands_of_a_page_work_in_their_order(page: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix="liu-d-"))
