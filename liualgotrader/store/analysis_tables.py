@@ -113,10 +113,12 @@ PORTFOLIO_ACCOUNT = """
     FROM portfolio JOIN accounts ON accounts.account_id = portfolio.account_id
     WHERE portfolio.portfolio_id = $1
 """
-# Which executions (t, of runs r) are a portfolio's: a batch may trade for several. Where a run says for which, that one
-# counts; runs of the original do not.
+# Which executions (t, of runs r) are a portfolio's: a batch may trade for several, and beside them for the whole account.
+# Where any run of it says for which, those count that say so; in a batch of the original none does, and all count.
 OF_PORTFOLIO = """
-    coalesce(r.parameters ->> 'portfolio_id', $1) = $1
+    coalesce(r.parameters ->> 'portfolio_id', CASE WHEN NOT EXISTS (
+        SELECT FROM algo_run said WHERE said.batch_id = r.batch_id AND said.parameters ->> 'portfolio_id' IS NOT NULL
+    ) THEN $1 END) = $1
     AND r.batch_id IN (SELECT batch_id FROM portfolio_batch_ids WHERE portfolio_id = $1)
 """
 # Each execution moves what the order gateway books for it.

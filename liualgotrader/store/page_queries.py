@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from liualgotrader.store.analysis_tables import OF_PORTFOLIO
 from liualgotrader.store.column_values import SIGNED
 
 GROUPS = """
@@ -117,8 +118,8 @@ PORTFOLIOS = """
 POSITIONS = f"""
     SELECT t.symbol, sum({SIGNED}) AS shares,
            max(t.tstamp) AS "newest trade (UTC)"
-    FROM new_trades t JOIN algo_run r USING (algo_run_id) JOIN portfolio_batch_ids b ON b.batch_id = r.batch_id
-    WHERE b.portfolio_id = $1 AND t.expire_tstamp IS NULL
+    FROM new_trades t JOIN algo_run r USING (algo_run_id)
+    WHERE t.expire_tstamp IS NULL AND {OF_PORTFOLIO}
     GROUP BY 1 HAVING sum({SIGNED}) <> 0 ORDER BY 1
 """
 

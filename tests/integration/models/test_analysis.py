@@ -25,6 +25,7 @@ from liualgotrader.models.optimizer import OptimizerRun
 from liualgotrader.models.portfolio import Portfolio
 from liualgotrader.reprocess.portfolio import account_transactions
 from liualgotrader.store.database import set_pool
+from liualgotrader.store.page_queries import POSITIONS
 from liualgotrader.store.postgres_store import PostgresStore
 from tests.contract.test_store_contract import BATCH, batch, trade
 from tests.integration.stored_rows import rows_of
@@ -98,6 +99,21 @@ async def test_trades_are_those_of_the_portfolio_alone_where_a_batch_has_two(tra
     shown, balance = analysis.symbol_trade_analytics(every[every["symbol"] == "IBM"], 20.0)
     assert (shown["balance"].tolist(), balance) == ([-200.0, -500.0, 100.0], 100.0)
     assert shown["daily change"].tolist() == ["0.00%", "50.00%", "100.00%"]
+
+
+async def test_what_a_strategy_trades_for_the_whole_account_is_no_portfolios(traded: PostgresStore) -> None:
+    await traded.fetch("UPDATE algo_run SET parameters = '{}' WHERE algo_name = 'Other' RETURNING 1")
+    assert "AAPL" not in (await analysis.load_trades_by_portfolio("mine"))["symbol"].tolist()
+    positions = await traded.fetch(POSITIONS, "mine")
+    assert {row["symbol"]: row["shares"] for row in positions} == {"IBM": 5, "SPY": -4}
+    assert (await Portfolio.recalculate("mine"))[1] == 4
+    # 1000 - 10 x 20 - 1 - 10 x 30 + 15 x 40 + 4 x 50
+    assert await Portfolio.get_portfolio_account_balance("mine") == 1299.0
+
+
+async def test_in_a_batch_of_the_original_every_run_is_its_portfolios(traded: PostgresStore) -> None:
+    await traded.fetch("UPDATE algo_run SET parameters = '{}' RETURNING 1")
+    assert len(await analysis.load_trades_by_portfolio("mine")) == 5
 
 
 async def test_a_hostile_id_is_only_an_id_that_is_not_there(traded: PostgresStore) -> None:
