@@ -61,5 +61,5 @@ def volatility(data_loader: Any, symbol: str, now: datetime) -> float:
 
     NaN if there are fewer.
     """
-    changes = data_loader[symbol].close[now - timedelta(days=30) : now].pct_change().iloc[1:]
+    changes = data_loader[symbol].close[now - timedelta(days=30) : now].pct_change(fill_method=None).iloc[1:]
     return float(changes.iloc[-20:].std()) if len(changes) >= 20 else nan

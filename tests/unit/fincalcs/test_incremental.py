@@ -101,6 +101,7 @@ CONSTANT = st.builds(lambda value, count: [value] * count, st.floats(), st.integ
 @given(ANYTHING | CONSTANT, st.integers(1, 15))
 @example([9.5e153, 9.5e153], 1)
 @example([9e307, 9e307], 1)
+@example([math.nan], 1)
 def test_no_helper_raises_whatever_it_is_given(values: list[float], length: int) -> None:
     """Nothing, one row, constant values, NaN and infinity: each gives a documented value."""
     for indicator in (Mean(length), ExponentialMean(length)):
