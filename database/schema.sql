@@ -159,6 +159,18 @@ CREATE TABLE honesty_check (
 );
 COMMENT ON TABLE honesty_check IS 'lookahead, warmup and the like: what was checked of a batch and found; the newest of each name';
 
+CREATE TABLE journal_note (
+    batch_id text NOT NULL,
+    algo_run_id integer NOT NULL,
+    symbol text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    tags text[] NOT NULL,
+    note text NOT NULL,
+    written_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT journal_note_pkey PRIMARY KEY (batch_id, algo_run_id, symbol, started_at)
+);
+COMMENT ON TABLE journal_note IS 'notes and tags of a person on a round trip of trade_analysis, found by run, symbol and start; of the whole batch: run 0, no symbol, its start; written by the pages';
+
 CREATE TABLE keystore (
     key text NOT NULL,
     value text NOT NULL,
@@ -508,4 +520,4 @@ CREATE TRIGGER book_updated AFTER UPDATE ON account_transactions REFERENCING OLD
 
 CREATE TRIGGER touch_modified BEFORE UPDATE ON trade_plan FOR EACH ROW EXECUTE FUNCTION liu_touch_modified();
 
-INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity'), (9, 'result_figures'), (10, 'open_positions'), (11, 'optimizer'), (12, 'round_trips');
+INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity'), (9, 'result_figures'), (10, 'open_positions'), (11, 'optimizer'), (12, 'round_trips'), (13, 'journal_notes');

@@ -17,6 +17,7 @@ _PAGES = {
         ("Trades", day_pages.trades, "candlestick_chart"),
         ("Refused", day_pages.refused, "block"),
         ("Calendar", day_pages.calendar, "calendar_month"),
+        ("Journal", day_pages.journal, "edit_note"),
         ("Portfolios", day_pages.portfolios, "account_balance"),
         ("Scanner picks", day_pages.picks, "filter_alt"),
     ],

@@ -12,18 +12,23 @@ from liualgotrader.analytics.summary import TradingFigures, figures_of
 from liualgotrader.common.clock import NEW_YORK
 from liualgotrader.common.money import ZERO
 from liualgotrader.pages.record_reader import RecordReader
+from liualgotrader.store.column_values import clean_text
 from liualgotrader.store.page_queries import (
+    DAY_NOTE,
     EVENTS,
     FEES,
     FILLS,
     GAINS,
     GROUPS,
+    JOURNAL,
     OPEN,
     PICKS,
     REFUSED,
     REFUSED_ORDERS,
     SIGNALS,
+    TAGS,
     TRIPS,
+    WRITE_NOTE,
 )
 
 if TYPE_CHECKING:
@@ -101,6 +106,24 @@ class BatchRows:
     def picks(self) -> pd.DataFrame:
         """Return what scanners picked, by time."""
         return frame(self._fetch(PICKS))
+
+    def journal(self, tags: Sequence[str], least_r: float | None, most_r: float | None, *, most: int) -> pd.DataFrame:
+        """Return round trips with their tags and notes: those that have one of the tags, and an R between."""
+        return frame(self._fetch(JOURNAL, list(tags), least_r, most_r, most))
+
+    def tags(self) -> list[str]:
+        """Return the tags of the batch's notes in alphabetical order."""
+        return [row["tag"] for row in self._fetch(TAGS)]
+
+    def day_note(self) -> tuple[list[str], str]:
+        """Return tags and note of the whole batch."""
+        return next(((list(row["tags"]), row["note"]) for row in self._fetch(DAY_NOTE)), ([], ""))
+
+    def write_note(self, tags: Sequence[str], note: str, trip: tuple[int, str, Any] | None = None) -> None:
+        """Keep what a person writes of a round trip (run, symbol, start), or of the whole batch, in place of what was there."""
+        run, symbol, started_at = trip or (0, "", None)
+        kept = [clean_text(tag) for tag in tags], clean_text(note)
+        self._reader.write(self._database, WRITE_NOTE, self.batch_id, run, symbol, started_at, *kept)
 
     def _fetch(self, query: str, *args: Any) -> Sequence[Mapping[str, Any]]:
         return self._reader.fetch(self._database, query, self.batch_id, *args)

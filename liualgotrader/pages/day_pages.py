@@ -130,6 +130,43 @@ def trades() -> None:
     _inspect(one, rows, table.iloc[place].to_dict())
 
 
+def journal() -> None:
+    """Let a person tag and comment a day and its trades, and find them again by tag and R."""
+    one, rows = parts.chosen_batch()
+    _title(one)
+    tags, note = rows.day_note()
+    with st.form("day"):
+        written = st.text_area("Note on the day", note)
+        tagged = st.text_input("Tags of the day, separated by commas", ", ".join(tags))
+        if st.form_submit_button("Keep"):
+            rows.write_note(_tags(tagged), written)
+            st.success("Kept.")
+    columns = st.columns(3)
+    wanted = columns[0].multiselect("Trades with a tag", rows.tags())
+    least, most = (columns[n].number_input(text, value=None) for n, text in ((1, "R at least"), (2, "R at most")))
+    table = rows.journal(wanted, least, most, most=_TRIPS)
+    if table.empty:
+        st.info("No round trip of this batch fits. Clear the filters, or choose another batch at the left.")
+        return
+    shown = table.drop(columns="algo_run_id").assign(side=table["side"].map({1: "long", -1: "short"}))
+    st.dataframe(shown, width="stretch", hide_index=True)
+    st.download_button("Download as CSV", shown.to_csv(index=False), f"journal-{rows.batch_id[:8]}.csv", "text/csv")
+    names = [f"{row.entered:%H:%M:%S} {row.symbol}, {row.strategy}, {row.gain:+,.2f} $" for row in table.itertuples()]
+    place = st.selectbox("Note on a trade", range(len(names)), format_func=names.__getitem__)
+    row = table.iloc[place]
+    with st.form(f"trade-{place}"):
+        written = st.text_area("Note", row["note"])
+        tagged = st.text_input("Tags, separated by commas", ", ".join(row["tags"]))
+        if st.form_submit_button("Keep"):
+            trip = int(row["algo_run_id"]), row["symbol"], row["entered"].tz_convert(UTC).to_pydatetime()
+            rows.write_note(_tags(tagged), written, trip)
+            st.rerun()
+
+
+def _tags(text: str) -> list[str]:
+    return list(dict.fromkeys(tag.strip() for tag in text.split(",") if tag.strip()))
+
+
 def refused() -> None:
     """Show what was not traded, by the rule that refused it."""
     one, rows = parts.chosen_batch()

@@ -67,6 +67,18 @@ class RecordReader:
 
         return self._await(rows())
 
+    def write(self, database: str, statement: str, *args: Any) -> None:
+        """Run a statement that writes: what a person has written is all that pages write."""
+
+        async def written() -> None:
+            writer = await open_store(await self._dsn(database))
+            try:
+                await writer.fetch(statement, *args)
+            finally:
+                await writer.close()
+
+        self._await(written())
+
     def batch(self, database: str, batch_id: str) -> BatchRow:
         """Return the row of a batch."""
 
@@ -135,14 +147,15 @@ class RecordReader:
 
     async def _reader(self, name: str) -> Store:
         if (reader := self._readers.get(name)) is None:
-            if self._record.server is None:
-                dsn = self._record.dsn
-            else:
-                record: Record = await open_record(self.settings, TraderRequest(simulate=True), name)
-                await record.close()  # its tables are up to date now
-                dsn = record.dsn
-            reader = self._readers[name] = await open_store(dsn, readonly=True)
+            reader = self._readers[name] = await open_store(await self._dsn(name), readonly=True)
         return reader
+
+    async def _dsn(self, name: str) -> str:
+        if self._record.server is None:
+            return self._record.dsn
+        record: Record = await open_record(self.settings, TraderRequest(simulate=True), name)
+        await record.close()  # its tables are up to date now
+        return record.dsn
 
     def _await(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_ANSWER_SECONDS)

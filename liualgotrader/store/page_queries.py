@@ -130,3 +130,27 @@ MOVEMENTS = """
 """
 
 DATABASES = "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname"
+
+JOURNAL = """
+    SELECT r.algo_name AS strategy, t.symbol, t.side, t.start_tstamp AS entered, t.end_tstamp AS exited, t.gain_value AS gain,
+           t.r_units AS r, t.exit_reason, coalesce(n.tags, '{}') AS tags, coalesce(n.note, '') AS note, t.algo_run_id
+    FROM trade_analysis t JOIN algo_run r USING (algo_run_id)
+    LEFT JOIN journal_note n
+        ON n.batch_id = r.batch_id AND n.algo_run_id = t.algo_run_id AND n.symbol = t.symbol AND n.started_at = t.start_tstamp
+    WHERE r.batch_id = $1
+      AND (cardinality($2::text[]) = 0 OR n.tags && $2)
+      AND ($3::float8 IS NULL OR t.r_units >= $3) AND ($4::float8 IS NULL OR t.r_units <= $4)
+    ORDER BY t.end_tstamp, t.trade_analysis_id LIMIT $5
+"""
+
+TAGS = "SELECT DISTINCT unnest(tags) AS tag FROM journal_note WHERE batch_id = $1 ORDER BY 1"
+
+DAY_NOTE = "SELECT tags, note FROM journal_note WHERE batch_id = $1 AND algo_run_id = 0 AND symbol = ''"
+
+WRITE_NOTE = """
+    INSERT INTO journal_note (batch_id, algo_run_id, symbol, started_at, tags, note)
+    VALUES ($1, $2, $3, coalesce($4::timestamptz, (SELECT started_at FROM batch WHERE batch_id = $1)), $5, $6)
+    ON CONFLICT (batch_id, algo_run_id, symbol, started_at)
+    DO UPDATE SET tags = excluded.tags, note = excluded.note, written_at = now()
+    RETURNING 1
+"""

@@ -31,7 +31,7 @@ from tests.session.running import bare_environment
 pytestmark = pytest.mark.integration
 
 PAGES = {
-    "day_pages": ("day", "trades", "refused", "picks", "calendar", "portfolios"),
+    "day_pages": ("day", "trades", "refused", "picks", "calendar", "portfolios", "journal"),
     "backtest_pages": ("run", "history", "searches", "market_data"),
 }
 SIZED = """
@@ -129,6 +129,29 @@ def test_a_day_of_the_calendar_leads_to_its_batch(played: str) -> None:
     shown.main.selectbox[0].set_value(days["day"].iloc[0]).run()
     (kept,) = rows_of(played, "SELECT batch_id FROM batch")
     assert f"trades?batch={kept['batch_id']}" in shown.markdown[-1].value
+
+
+def test_notes_and_tags_are_kept_and_found_again(played: str) -> None:
+    hostile = "late'); DROP TABLE batch; --"
+    shown = page("day_pages", "journal")
+    trips = len(shown.dataframe[0].value)
+    shown.text_area[0].set_value("a **quiet** day\x00")
+    shown.text_input[0].set_value("fomc, fomc , ")
+    shown.button[0].click().run()
+    shown.main.selectbox[0].select_index(1).run()
+    shown.text_area[1].set_value("chased it")
+    shown.text_input[1].set_value(hostile)
+    shown.button[1].click().run()
+    assert not shown.exception
+    again = page("day_pages", "journal")
+    assert (again.text_area[0].value, again.text_input[0].value) == ("a **quiet** day", "fomc")
+    again.multiselect[0].set_value([hostile]).run()
+    (found,) = again.dataframe[0].value.to_dict("records")
+    assert found["note"] == "chased it"
+    again.multiselect[0].set_value([]).run()
+    again.number_input[0].set_value(0.5).run()
+    least = rows_of(played, "SELECT count(*) AS trips FROM trade_analysis WHERE r_units >= 0.5")[0]["trips"]
+    assert 0 < len(again.dataframe[0].value) == least < trips
 
 
 def test_what_is_wrong_with_stored_data_is_named(record: str, tmp_path: Path) -> None:
