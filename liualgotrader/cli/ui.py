@@ -15,6 +15,7 @@ _OPTIONS = {
     "global.developmentMode": "false",
     "browser.gatherUsageStats": "false",  # no request beyond this machine
     "server.fileWatcherType": "none",
+    "server.showEmailPrompt": "false",
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "type",
     "theme.light.primaryColor": "#0072b2",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 FILLS = ("strict", "paper", "touch", "siis")
 FEES = ("none", "regulatory", "commission", "all")
 _COMPARED = 8
+_CANCELLED = 130
 
 
 def history() -> None:
@@ -77,7 +78,8 @@ def history() -> None:
         else:
             st.dataframe(differences, width="stretch")
     for one in chosen:
-        st.markdown(f"[Day and trades of {one.result.batch_id[:8]}](day?batch={one.result.batch_id})")
+        name, batch_id = one.result.batch_id[:8], one.result.batch_id
+        st.markdown(f"{name}: [day](./?batch={batch_id}), [trades](trades?batch={batch_id})")
 
 
 def market_data() -> None:
@@ -128,12 +130,26 @@ def _differences(results: list[BatchResult]) -> pd.DataFrame:
     import pandas as pd
 
     told = {
-        one.batch_id[:8]: {f"{s}: {n}": str(v) for s, values in one.parameters.items() for n, v in values.items()}
-        | {f"{n}": str(v) for n, v in one.asked.items() if n != "note"}
+        one.batch_id[:8]: {
+            f"{s}: {n}": _comparable(v) for s, values in one.parameters.items() for n, v in values.items()
+        }
+        | {name: _comparable(v) for n, v in one.asked.items() if n != "note" for name, v in _flat(n, v)}
         for one in results
     }
     table = pd.DataFrame(told).fillna("")
     return table[table.nunique(axis=1) > 1]
+
+
+def _flat(name: str, value: Any) -> list[tuple[str, Any]]:
+    return [(f"{name}: {n}", v) for n, v in value.items()] if isinstance(value, dict) else [(name, value)]
+
+
+def _comparable(value: Any) -> str:
+    """Return a value as text, 100000 and 100000.0 as the same."""
+    try:
+        return f"{float(value):.15g}"
+    except (TypeError, ValueError):
+        return str(value)
 
 
 class StartedBacktest:
@@ -230,10 +246,11 @@ def _watch(started: StartedBacktest) -> None:
         if st.button("Cancel"):
             started.cancel()
         return
-    for line in started.said():
+    for line in started.said() if code != _CANCELLED else ():
         (st.warning if code == 0 else st.error)(parts.sentence(line))
     if batch_id := started.batch_id():
-        st.success(f"Played. [Its day page](day?batch={batch_id}), [its trades](trades?batch={batch_id})")
+        done = "Cancelled: what was played until then is kept." if code == _CANCELLED else "Played."
+        st.success(f"{done} [Its day page](./?batch={batch_id}), [its trades](trades?batch={batch_id})")
         parts.listed.clear()
     elif code == 0:
         st.info("Nothing was played.")
@@ -247,7 +264,10 @@ def _database() -> list[str]:
 def _chosen_plan() -> tuple[dict[str, Any] | None, Path]:
     """Return the contents of a tradeplan of this folder, or of one that is uploaded."""
     folder = parts.record().settings.tradeplan_path.parent.absolute()
-    names = sorted(path.name for path in folder.glob("*.toml") if path.is_file())
+    usual = parts.record().settings.tradeplan_path.name
+    names = sorted(
+        (path.name for path in folder.glob("*.toml") if _is_plan(path)), key=lambda name: (name != usual, name)
+    )
     left, right = st.columns(2)
     uploaded = right.file_uploader("or upload one; its strategies' files are looked for in the same folder", "toml")
     name = left.selectbox(f"Tradeplan in {parts.sentence(str(folder))}", names, disabled=uploaded is not None)
@@ -261,6 +281,14 @@ def _chosen_plan() -> tuple[dict[str, Any] | None, Path]:
         return None, folder
     st.info("There is no tradeplan in this folder. `liu new strategy NAME` writes one; start `liu ui` in its folder.")
     return None, folder
+
+
+def _is_plan(path: Path) -> bool:
+    """Whether a file may be a tradeplan; one that cannot be read may, and says why once it is chosen."""
+    try:
+        return path.is_file() and "strategies" in toml.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, toml.TomlDecodeError):
+        return path.name != "pyproject.toml"
 
 
 def _parameters(plan: dict[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class BatchRows:
         self, first: Any, last: Any, *, symbol: str | None = None, strategy: str | None = None, most: int
     ) -> pd.DataFrame:
         """Return executions between two instants (UTC, without zone) by time, so many at most."""
-        return frame(self._fetch(FILLS, symbol, strategy, first, last, most), zone="UTC")
+        return frame(self._fetch(FILLS, symbol, strategy, first, last, most))
 
     def trips(
         self, strategies: Sequence[str], symbols: Sequence[str], exits: Sequence[str], *, most: int, skip: int = 0
@@ -147,8 +147,8 @@ def _figures(
     return figures_of(name, gains, units, gain, None if still else ZERO, fees, still)
 
 
-def frame(rows: Sequence[Mapping[str, Any]], *, zone: str = "") -> pd.DataFrame:
-    """Return rows as a frame: decimals as floats, instants in New York's time; `zone` is that of instants without one."""
+def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return rows as a frame: decimals as floats, instants in New York's time; those without a zone are UTC."""
     import pandas as pd
 
     found = pd.DataFrame([dict(row) for row in rows])
@@ -158,6 +158,6 @@ def frame(rows: Sequence[Mapping[str, Any]], *, zone: str = "") -> pd.DataFrame:
         if kind is Decimal:
             found[name] = found[name].astype(float)
         elif kind is pd.Timestamp:
-            times = found[name].dt.tz_localize(zone) if zone else found[name]
+            times = found[name] if known.iloc[0].tzinfo else found[name].dt.tz_localize("UTC")
             found[name] = times.dt.tz_convert(NEW_YORK)
     return found

@@ -126,12 +126,13 @@ def days(gains: pd.DataFrame) -> go.Figure:
     most = max(float(table["gain"].abs().max()), 0.01)
     figure = go.Figure(
         go.Heatmap(
-            x=grid.columns, y=[("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[day] for day in grid.index], z=grid,
+            x=[f"{week:%Y-%m-%d}" for week in grid.columns], y=[("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[day] for day in grid.index], z=grid,
             zmin=-most, zmax=most, colorscale=[[0, LOSS], [0.5, "#f2f2f2"], [1, GAIN]], xgap=3, ygap=3,
-            colorbar={"title": "$"}, hovertemplate="week of %{x|%Y-%m-%d}, %{y}<br>%{z:,.2f} $<extra></extra>",
+            colorbar={"title": "$"}, hovertemplate="week of %{x}, %{y}<br>%{z:,.2f} $<extra></extra>",
         )
     )  # fmt: skip
-    _layout(figure, "", 60 + 34 * len(grid.index))
+    _layout(figure, "", 260)
+    figure.update_xaxes(type="category")
     figure.update_yaxes(autorange="reversed")
     return figure
 
@@ -168,7 +169,8 @@ def search_map(rows: Sequence[OptimizerRow], names: Sequence[str], objective: st
         )
     )  # fmt: skip
     _layout(figure, names[1], 480)
-    figure.update_xaxes(title_text=names[0])
+    figure.update_xaxes(title_text=names[0], type="category")
+    figure.update_yaxes(type="category")
     return figure
 
 

@@ -121,7 +121,7 @@ def trades() -> None:
     if picked and picked[0] != st.session_state.get("picked"):
         place = st.session_state["picked"] = picked[0]
     place = min(place, len(table) - 1)
-    back, onward, _ = st.columns([1, 1, 8])
+    back, onward, _ = st.columns([2, 2, 8])
     if back.button("Previous", disabled=place == 0):
         place -= 1
     if onward.button("Next", disabled=place + 1 == len(table)):
@@ -179,7 +179,7 @@ def refused() -> None:
     rule = st.selectbox("Rule", ["all", *table["rule"].unique()])
     orders = rows.refused_orders(None if rule == "all" else rule, most=_ROWS)
     st.dataframe(_with_intents(orders), width="stretch", hide_index=True)
-    st.caption(f"The first {_ROWS} refused orders. {_NEW_YORK} `docs/defaults.md` says what each rule limits.")
+    st.caption(f"The first {_ROWS} refused orders. {_NEW_YORK} `docs/troubleshooting.md` says what each rule limits.")
 
 
 def picks() -> None:
@@ -206,12 +206,14 @@ def calendar() -> None:
     for one in found:
         if one.result.environment == environment:
             by_database.setdefault(one.database, []).append(one.result.batch_id)
-    names = sorted({name for one in found if one.result.environment == environment for name in one.result.parameters})
     st.title(f"Calendar · {environment}")
-    if environment == "BACKTEST":
+    if environment in ("BACKTEST", "SIMULATED"):  # of which many may be of one day
         every = [batch_id for ids in by_database.values() for batch_id in ids]
-        chosen = st.sidebar.selectbox("Backtest", every, format_func=lambda b: b[:8])
+        shown = {one.result.batch_id: one.name for one in found}
+        chosen = st.sidebar.selectbox("Batch", every, format_func=shown.__getitem__)
         by_database = {name: [b for b in ids if b == chosen] for name, ids in by_database.items()}
+    shown_ids = {batch_id for ids in by_database.values() for batch_id in ids}
+    names = sorted({name for one in found if one.result.batch_id in shown_ids for name in one.result.parameters})
     st.caption(f"{', '.join(names)}. Round trips by the day on which they were closed.")
     gains = _over(by_database, GAINS_BY_DAY, environment)
     if gains.empty:
@@ -225,7 +227,7 @@ def calendar() -> None:
     day_chosen = st.selectbox("Open a day", by_day["day"], None, placeholder="a day")
     if day_chosen is not None:
         for batch_id in gains.loc[gains["day"] == day_chosen, "batch_id"]:
-            st.markdown(f"[Batch {batch_id[:8]}](day?batch={batch_id}) · [its trades](trades?batch={batch_id})")
+            st.markdown(f"[Batch {batch_id[:8]}](./?batch={batch_id}) · [its trades](trades?batch={batch_id})")
     for column, (name, by) in zip(st.columns(2) * 2, _BY.items(), strict=True):
         table = _over(by_database, GAINS_BY.format(by=by), environment)
         table = table.dropna(subset="place").groupby("place", as_index=False)[["gain", "trades"]].sum()

@@ -50,11 +50,13 @@ def chosen_batch(environment: str = "") -> tuple[ListedBatch, BatchRows]:
         st.info(NOTHING)
         st.stop()
     ids = [one.result.batch_id for one in found]
-    asked = st.query_params.get("batch", "")
+    asked = st.query_params.get("batch") or st.session_state.get("chosen", "")  # another page's address says nothing
     place = next((n for n, batch_id in enumerate(ids) if asked and batch_id.startswith(asked)), 0)
+    if asked and not ids[place].startswith(asked):
+        st.warning(f"There is no batch {sentence(asked)} among the newest {_LISTED}: this is the newest one.")
     names = {one.result.batch_id: one.name for one in found}
     batch_id = st.sidebar.selectbox("Batch", ids, place, format_func=names.__getitem__)
-    st.query_params["batch"] = batch_id
+    st.query_params["batch"] = st.session_state["chosen"] = batch_id
     one = found[ids.index(batch_id)]
     return one, BatchRows(record(), one.database, batch_id)
 
@@ -69,7 +71,7 @@ def figure_table(found: Sequence[TradingFigures], name: str) -> None:
                 "win rate": percent(f.win_rate, digits=1),
                 "profit factor": plain(f.profit_factor),
                 "expectancy $": plain(f.expectancy, sign="+"),
-                "R": plain(f.total_r, sign="+"),
+                "R in all": plain(f.total_r, sign="+"),
                 "P&L $": float(f.gain),
                 "fees $": float(f.fees),
                 "open": f.open_positions,
@@ -88,14 +90,14 @@ def figure_table(found: Sequence[TradingFigures], name: str) -> None:
 def headline(total: TradingFigures, drawdown: float | None) -> None:
     """Show what a batch came to."""
     shown = {
-        "P&L": f"{dollars(total.gain)} $",
+        "P&L, $": dollars(total.gain),
         "Trades": f"{total.trips:,}",
         "Win rate": percent(total.win_rate, digits=1),
-        "Expectancy": f"{plain(total.expectancy, sign='+')} $",
-        "R": plain(total.total_r, sign="+"),
+        "Expectancy, $": plain(total.expectancy, sign="+"),
+        "R in all": plain(total.total_r, sign="+"),
         "Profit factor": plain(total.profit_factor),
-        "Max drawdown": percent(drawdown),
-        "Fees": f"{total.fees:,.2f} $",
+        "Max drawdown, inside days": percent(drawdown),
+        "Fees, $": f"{total.fees:,.2f}",
     }
     for names in (list(shown)[:4], list(shown)[4:]):
         for column, name in zip(st.columns(4), names, strict=True):

@@ -441,7 +441,7 @@ class Optimizing:
             OutsideError: if a worker dies.
         """
         client, waiting = self._dask(), iter(batch)
-        from distributed import KilledWorker, as_completed
+        from distributed import CancelledError, KilledWorker, as_completed
 
         (placed,) = client.scatter([search], broadcast=True, hash=False)
 
@@ -452,7 +452,7 @@ class Optimizing:
         for future in playing:
             try:
                 row = future.result()
-            except KilledWorker as error:
+            except (KilledWorker, CancelledError) as error:  # what a worker had finished goes with it
                 raise self._died(terms) from error
             playing.update([] if self._pressed() else submitted(1))
             if row is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from liualgotrader.cli import backtester, liu
+from liualgotrader.cli import backtester, liu, portfolios
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import LiuError
 from liualgotrader.pages import parts
@@ -76,9 +77,12 @@ def played(record: str, tmp_path: Path) -> str:
     return record
 
 
-def page(room: str, name: str) -> AppTest:
+def page(room: str, name: str, **address: str) -> AppTest:
     script = f"from liualgotrader.pages import {room}\n{room}.{name}()"
-    shown = AppTest.from_string(script, default_timeout=60).run()
+    shown = AppTest.from_string(script, default_timeout=60)
+    for key, value in address.items():
+        shown.query_params[key] = value
+    shown.run()
     assert not shown.exception, shown.exception
     return shown
 
@@ -94,8 +98,8 @@ def test_the_figures_of_a_day_are_those_of_sql_over_the_fills(played: str) -> No
     (fills,) = rows_of(played, f"SELECT {CASH} AS cash, sum(trade_fee) AS fees FROM new_trades")
     (left,) = rows_of(played, "SELECT sum(open_quantity * open_price) AS cost FROM gain_loss")
     trips = rows_of(played, "SELECT gain_value FROM trade_analysis")
-    assert money(told["P&L"]) == pytest.approx(fills["cash"] + left["cost"], abs=Decimal("0.01"))
-    assert money(told["Fees"]) == round(fills["fees"], 2)
+    assert money(told["P&L, $"]) == pytest.approx(fills["cash"] + left["cost"], abs=Decimal("0.01"))
+    assert money(told["Fees, $"]) == round(fills["fees"], 2)
     assert told["Trades"] == str(len(trips))
     assert told["Win rate"] == f"{100 * sum(t['gain_value'] > 0 for t in trips) / len(trips):.1f} %"
     by_symbol = shown.dataframe[1].value
@@ -114,7 +118,7 @@ def test_the_figures_of_a_day_are_those_of_sql_over_the_fills(played: str) -> No
 def test_the_same_number_on_two_pages_is_the_same_number(played: str) -> None:
     day = {metric.label: metric.value for metric in page("day_pages", "day").metric}
     (listed,) = page("backtest_pages", "history").dataframe[0].value.to_dict("records")
-    assert f"{listed['P&L $']:+,.2f} $" == day["P&L"]
+    assert f"{listed['P&L $']:+,.2f}" == day["P&L, $"]
     assert str(listed["trades"]) == day["Trades"]
     calendar = page("day_pages", "calendar").dataframe[0].value
     trips = page("day_pages", "trades").dataframe[0].value
@@ -152,6 +156,31 @@ def test_notes_and_tags_are_kept_and_found_again(played: str) -> None:
     again.number_input[0].set_value(0.5).run()
     least = rows_of(played, "SELECT count(*) AS trips FROM trade_analysis WHERE r_units >= 0.5")[0]["trips"]
     assert 0 < len(again.dataframe[0].value) == least < trips
+
+
+def test_what_a_portfolio_holds_is_shown(played: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert portfolios.run(["create", "25000", "--json", "--dsn", played]) == 0
+    portfolio_id = json.loads(capsys.readouterr().out)["portfolio_id"]
+    rows_of(played, "INSERT INTO portfolio_batch_ids SELECT 1, $1, batch_id FROM batch RETURNING 1", portfolio_id)
+    positions = page("day_pages", "portfolios").dataframe[0].value
+    held = rows_of(played, "SELECT symbol, open_quantity AS shares FROM gain_loss WHERE open_quantity <> 0")
+    assert dict(zip(positions["symbol"], positions["shares"], strict=True)) == {r["symbol"]: r["shares"] for r in held}
+
+
+def test_the_chosen_batch_stays_chosen_on_another_page(played: str) -> None:
+    (kept,) = rows_of(played, "SELECT batch_id FROM batch")
+    rows_of(played, "INSERT INTO batch SELECT 'newer', session_date, environment, started_at, NULL, NULL, seed, layout,"
+            " configuration, versions, now() + interval '1 hour', NULL FROM batch RETURNING 1")  # fmt: skip
+    st.cache_data.clear()
+    for name in ("day", "refused"):
+        shown = AppTest.from_string(
+            f"from liualgotrader.pages import day_pages\nday_pages.{name}()", default_timeout=60
+        )
+        shown.session_state["chosen"] = kept["batch_id"]
+        assert kept["batch_id"] in shown.run().caption[0].value
+    (said,) = page("day_pages", "day", batch="nonsense").warning
+    assert "no batch nonsense" in said.value
 
 
 def test_what_is_wrong_with_stored_data_is_named(record: str, tmp_path: Path) -> None:
