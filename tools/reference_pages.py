@@ -376,7 +376,11 @@ def _command(parser: argparse.ArgumentParser, level: int, upper_epilog: str | No
     rows = [(action.dest, action.help or "") for word in words for action in word._choices_actions]
     yield from _rows(("command", "does"), rows)
     for group in parser._action_groups:
-        actions = [a for a in group._group_actions if a not in words and a.dest not in ("help", "version")]
+        actions = [
+            a
+            for a in group._group_actions
+            if a not in words and a.dest not in ("help", "version") and a.help != argparse.SUPPRESS
+        ]
         told = [(_usage(a), parser._get_formatter()._expand_help(a) if a.help else "") for a in actions]
         title = group.title or ""
         yield from _rows((TITLES.get(title, title), "meaning"), told)
