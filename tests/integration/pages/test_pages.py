@@ -50,6 +50,12 @@ class Turns(Strategy):
 CHROMIUM = which("chromium") or which("chromium-browser")
 
 
+@pytest.fixture(autouse=True)
+def main_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page's script takes the place of `__main__`, which every process that is spawned later would run again."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
 @pytest.fixture
 def record(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A record that the pages read: a folder and a database of their own."""
