@@ -143,6 +143,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     if options.word == "create":
         known = [word for name in ("dsn", "home") if (value := getattr(options, name)) for word in (f"--{name}", value)]
+        known += ["--simulated"] if options.simulated else []
         return _program("portfolio", "create", options.amount, options.credit, *known)
     if options.word in ("positions", "kill-switch"):
         return _operate(options)
@@ -277,6 +278,7 @@ def _parser() -> argparse.ArgumentParser:
     made = made.add_subparsers(dest="what", metavar="what", required=True).add_parser("portfolio")
     made.add_argument("amount", help="US dollars to begin with")
     made.add_argument("--credit", default="0", help="US dollars that its account may lie below zero (default 0)")
+    made.add_argument("--simulated", action="store_true", help="in the database of simulated sessions")
     for command in (report, made):
         command.add_argument("--home", help="the data folder (LIU_HOME)")
         command.add_argument("--dsn", help="PostgreSQL to use (DSN)")
