@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from liualgotrader.common.clock import NEW_YORK
+
 COLUMNS = ("open", "high", "low", "close", "volume", "vwap", "average", "count")
 
 
@@ -45,7 +47,7 @@ class FrameSource:
         return self._index
 
 
-_NEW_YORK = pd.DatetimeTZDtype("ns", "America/New_York")
+_NEW_YORK = pd.DatetimeTZDtype("ns", NEW_YORK)  # pandas 2 would take another class of zone by its name
 
 
 def index_of(starts: npt.NDArray[np.int64]) -> Any:
