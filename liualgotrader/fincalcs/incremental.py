@@ -123,7 +123,7 @@ class SessionVwap:
     @property
     def deviation(self) -> float:
         """The volume-weighted standard deviation round the average, in dollars; 0.0 while nothing has traded."""
-        if self.value is None:
+        if self.value is None or not self._shares:  # shares of a negative volume may take those before them back
             return 0.0
         return float(max(0.0, self._squares / self._shares - self.value * self.value) ** 0.5)
 

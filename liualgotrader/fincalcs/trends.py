@@ -61,5 +61,7 @@ def volatility(data_loader: Any, symbol: str, now: datetime) -> float:
 
     NaN if there are fewer.
     """
-    changes = data_loader[symbol].close[now - timedelta(days=30) : now].pct_change(fill_method=None).iloc[1:]
-    return float(changes.iloc[-20:].std()) if len(changes) >= 20 else nan
+    closes = data_loader[symbol].close[now - timedelta(days=30) : now]
+    with np.errstate(all="ignore"):  # squares and ratios of what no price is
+        changes = closes.pct_change(fill_method=None).iloc[1:]
+        return float(changes.iloc[-20:].std()) if len(changes) >= 20 else nan

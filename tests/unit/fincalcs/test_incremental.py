@@ -102,6 +102,8 @@ CONSTANT = st.builds(lambda value, count: [value] * count, st.floats(), st.integ
 @example([9.5e153, 9.5e153], 1)
 @example([9e307, 9e307], 1)
 @example([math.nan], 1)
+@example([1.0] * 14 + [1.4e154] + [0.0] * 6, 1)
+@example([1.7976931348623157e308, -1.7976931348623157e308], 1)
 def test_no_helper_raises_whatever_it_is_given(values: list[float], length: int) -> None:
     """Nothing, one row, constant values, NaN and infinity: each gives a documented value."""
     for indicator in (Mean(length), ExponentialMean(length)):
