@@ -149,7 +149,7 @@ def test_the_pages_are_served_beside_the_same_database(folder: Path, database: i
             with urlopen(f"http://127.0.0.1:{port}/_stcore/health") as answer:
                 assert answer.read() == b"ok"
         finally:
-            pages.terminate()
+            pages.kill()  # told to end, streamlit prints a line, and stays if nobody reads it any more
 
 
 def test_docker_stop_ends_the_session_in_order_within_its_grace(run: TraderRun) -> None:

@@ -340,7 +340,7 @@ def test_every_page_opens_in_a_browser_without_an_error_or_a_request_beyond_this
         try:
             _look_at_all_pages(served, port)
         finally:
-            served.terminate()
+            served.kill()  # told to end, streamlit prints a line, and stays if nobody reads it any more
 
 
 def _look_at_all_pages(served: subprocess.Popen[str], port: int) -> None:
