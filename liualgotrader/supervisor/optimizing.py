@@ -504,7 +504,7 @@ class Optimizing:
                 raise ConfigError("--backend dask needs dask: pip install 'liualgotrader[dask]'") from None
             scheduler: Any = self.request.scheduler
             if not scheduler:
-                quiet: dict[str, Any] = {"dashboard_address": None, "silence_logs": CRITICAL}
+                quiet: dict[str, Any] = {"dashboard_address": "127.0.0.1:0", "silence_logs": CRITICAL}  # any free port
                 with dask.config.set({"distributed.scheduler.allowed-failures": 0}):  # its data died with it
                     cluster = LocalCluster(n_workers=self._jobs(), threads_per_worker=1, host="127.0.0.1", **quiet)
                 scheduler = self._cleanup.enter_context(cluster)
