@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations, islice
 from typing import Any
 
@@ -21,18 +21,13 @@ def heat_map_page(rows: Sequence[OptimizerRow], names: Sequence[str], objective:
         ConfigError: if plotly is not installed.
     """
     try:
-        import plotly.graph_objects as go
         from plotly.subplots import make_subplots
     except ModuleNotFoundError:
         raise ConfigError("a report needs plotly: pip install 'liualgotrader[report]'") from None
-    known = [row for row in rows if row.objective is not None]
     pairs: list[tuple[str, ...]] = list(islice(combinations(names, 2), _MOST)) or [tuple(names)]
     figure = make_subplots(rows=len(pairs), cols=1, vertical_spacing=0.5 / len(pairs) / 2)
     for number, pair in enumerate(pairs, 1):
-        best: dict[tuple[Any, ...], OptimizerRow] = {}
-        for row in known:
-            best.setdefault(tuple(row.point[name] for name in pair), row)
-        figure.add_trace(_drawn(go, best, pair, objective), row=number, col=1)
+        figure.add_trace(best_of_each(rows, pair, objective), row=number, col=1)
         figure.update_xaxes(title_text=pair[0], row=number, col=1)
         figure.update_yaxes(title_text=pair[1] if pair[1:] else objective, row=number, col=1)
     figure.update_traces(coloraxis="coloraxis", selector={"type": "heatmap"})
@@ -45,12 +40,16 @@ def heat_map_page(rows: Sequence[OptimizerRow], names: Sequence[str], objective:
     return page
 
 
-def _drawn(go: Any, best: Mapping[tuple[Any, ...], OptimizerRow], pair: Sequence[str], objective: str) -> Any:
-    across = sorted({key[0] for key in best})
-    if not pair[1:]:
-        return go.Scatter(
-            x=across, y=[best[value,].objective for value in across], mode="lines+markers", name=objective
-        )
-    up = sorted({key[1] for key in best})
-    cells = [[best[x, y].objective if (x, y) in best else None for x in across] for y in up]
-    return go.Heatmap(x=[str(x) for x in across], y=[str(y) for y in up], z=cells, hoverongaps=False)
+def best_of_each(rows: Sequence[OptimizerRow], names: Sequence[str], objective: str) -> Any:
+    """Return a heat map over two parameters, or a line over one; `rows` come best first, and the best of each place counts."""
+    import plotly.graph_objects as go
+
+    best: dict[tuple[Any, ...], float] = {}
+    for row in rows:
+        if row.objective is not None:
+            best.setdefault(tuple(row.point[name] for name in names), row.objective)
+    across, *up = (sorted({key[place] for key in best}) for place in range(len(names)))
+    if not up:
+        return go.Scatter(x=across, y=[best[value,] for value in across], mode="lines+markers", name=objective)
+    cells = [[best.get((x, y)) for x in across] for y in up[0]]
+    return go.Heatmap(x=[str(x) for x in across], y=[str(y) for y in up[0]], z=cells, hoverongaps=False)

@@ -119,7 +119,7 @@ def _listed(result: BatchResult) -> dict[str, Any]:
         "win rate": figures.win_rate if figures else None,
         "P&L $": float(figures.gain) if figures else None,
         "return": figures.total_return if figures else None,
-        "end": result.end_reason or "it goes on, or was killed",
+        "end": result.end_reason or parts.NO_END,
         "note": str(result.asked.get("note") or ""),
         "played": pd.Timestamp(result.recorded_at, tz="UTC"),
     }
@@ -229,9 +229,14 @@ def run() -> None:
         words.append("--generated")
     words += [*(["--symbols", symbols] if symbols.strip() else []), *([f"--note={note}"] if note else [])]
     if asked:
-        place = parts.record().settings.home_path / "pages"
-        path = _written(changed, folder, place)
-        st.session_state["started"] = StartedBacktest([*words, "--tradeplan", str(path), *_database()], place)
+        home = parts.record().settings.home_path
+        words += [
+            "--tradeplan",
+            str(_written(changed, folder, home / "pages")),
+            "--home",
+            str(home),
+        ]  # DSN is inherited
+        st.session_state["started"] = StartedBacktest(words, home / "pages")
     if "started" in st.session_state:
         _watch(st.session_state["started"])
 
@@ -254,11 +259,6 @@ def _watch(started: StartedBacktest) -> None:
         parts.listed.clear()
     elif code == 0:
         st.info("Nothing was played.")
-
-
-def _database() -> list[str]:
-    settings = parts.record().settings
-    return ["--home", str(settings.home_path)]  # DSN is in the environment
 
 
 def _chosen_plan() -> tuple[dict[str, Any] | None, Path]:
@@ -384,7 +384,7 @@ def searches() -> None:
 
 def _search_headline(session: OptimizerSession, whole: Sequence[OptimizerRow]) -> None:
     result = session.result or {}
-    ended = session.end_reason or "it goes on, or was killed"
+    ended = session.end_reason or parts.NO_END
     st.caption(f"Search {session.optimizer_session_id}. {len(whole):,} combinations. End: {parts.sentence(ended)}.")
     walked = result.get("walk_forward") or {}
     shown = {

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from liualgotrader.analytics.equity import AccountCurve
-from liualgotrader.common.clock import NEW_YORK
+from liualgotrader.analytics.heat_map import best_of_each
+from liualgotrader.common.clock import NEW_YORK, instant
 from liualgotrader.common.market_columns import BarColumns, Ints
 from liualgotrader.common.rows import BUYS, OptimizerRow
 
@@ -92,7 +93,8 @@ def candles(
                 x=[began, ended], y=[value, value], mode="lines", name=f"{name} {value:g} $",
                 line={"color": colour, "dash": "dot"}, row=1, col=1,
             )  # fmt: skip
-    held = (bars.closed_at > _instant(trip["entered"])) & (bars.opened_at <= _instant(trip["exited"]))
+    entered, exited = (instant(trip[name].to_pydatetime()) for name in ("entered", "exited"))
+    held = (bars.closed_at > entered) & (bars.opened_at <= exited)
     if held.any():
         best, worst = np.max(bars.high[held]), np.min(bars.low[held])
         if trip["side"] == -1:
@@ -152,22 +154,11 @@ def search_map(rows: Sequence[OptimizerRow], names: Sequence[str], objective: st
     """Return the objective over two parameters, or over one; `rows` come best first, and the best of each place counts."""
     import plotly.graph_objects as go
 
-    best: dict[tuple[Any, ...], float] = {}
-    for row in rows:
-        if row.objective is not None:
-            best.setdefault(tuple(row.point[name] for name in names), row.objective)
-    across, *up = (sorted({key[place] for key in best}) for place in range(len(names)))
-    if not up:
-        figure = go.Figure(go.Scatter(x=across, y=[best[value,] for value in across], mode="lines+markers"))
+    figure = go.Figure(best_of_each(rows, names, objective))
+    if not names[1:]:
         _layout(figure, objective)
         return figure
-    cells = [[best.get((x, y)) for x in across] for y in up[0]]
-    figure = go.Figure(
-        go.Heatmap(
-            x=[str(x) for x in across], y=[str(y) for y in up[0]], z=cells, colorscale="Cividis", hoverongaps=False,
-            colorbar={"title": objective},
-        )
-    )  # fmt: skip
+    figure.update_traces(colorscale="Cividis", colorbar={"title": objective})
     _layout(figure, names[1], 480)
     figure.update_xaxes(title_text=names[0], type="category")
     figure.update_yaxes(type="category")
@@ -230,7 +221,3 @@ def _layout(figure: go.Figure, unit: str, height: int = 380) -> None:
 def _wall(index: Any) -> Sequence[Any]:
     wall: Sequence[Any] = index.tz_convert(NEW_YORK).tz_localize(None)
     return wall
-
-
-def _instant(moment: pd.Timestamp) -> int:
-    return int(moment.tz_convert("UTC").tz_localize(None).to_datetime64().astype("datetime64[ns]").astype(np.int64))

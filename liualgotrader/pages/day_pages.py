@@ -11,7 +11,7 @@ import streamlit as st
 from liualgotrader.analytics import performance
 from liualgotrader.analytics.equity import AccountCurve, curve_of
 from liualgotrader.analytics.records import recorded
-from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.clock import MINUTE, instant
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.market_columns import BarColumns, take
 from liualgotrader.pages import charts, parts
@@ -285,12 +285,8 @@ def _over(by_database: dict[str, list[str]], query: str, environment: str) -> pd
 
 
 def _title(one: ListedBatch) -> None:
-    figures = one.result.figures
-    days = one.result.session_date
-    if figures and figures.first_day != figures.last_day:
-        days = f"{figures.first_day} to {figures.last_day}"
-    st.title(f"{days} · {one.result.environment}")
-    ended = one.result.end_reason or "it goes on, or was killed"
+    st.title(f"{one.days} · {one.result.environment}")
+    ended = one.result.end_reason or parts.NO_END
     st.caption(f"Batch {one.result.batch_id}. {', '.join(one.result.parameters)}. End: {ended}.")
 
 
@@ -335,9 +331,8 @@ def _inspect(one: ListedBatch, rows: BatchRows, trip: dict[str, Any]) -> None:
 def _around(bars: BarColumns, began: datetime, ended: datetime) -> BarColumns:
     import numpy as np
 
-    at = [int(moment.timestamp() * 1_000_000) * 1000 for moment in (began, ended)]
-    first = max(int(np.searchsorted(bars.closed_at, at[0])) - _AROUND, 0)
-    return take(bars, slice(first, int(np.searchsorted(bars.opened_at, at[1], side="right")) + _AROUND))
+    first = max(int(np.searchsorted(bars.closed_at, instant(began))) - _AROUND, 0)
+    return take(bars, slice(first, int(np.searchsorted(bars.opened_at, instant(ended), side="right")) + _AROUND))
 
 
 def _recorded(batch_id: str, symbol: str, strategy: str, bars: BarColumns) -> dict[str, pd.Series[float]]:

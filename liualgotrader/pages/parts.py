@@ -17,6 +17,7 @@ NOTHING = (
     "Nothing is recorded yet. `make demo` trades a whole generated session, "
     "`backtester from 2024-01-02 --to 2024-03-28 --scale minute --generated` plays a quarter; both show here."
 )
+NO_END = "it goes on, or was killed"
 _LISTED = 300
 _SECONDS = 5  # for which the list of batches is not asked for again
 

@@ -30,15 +30,19 @@ class ListedBatch:
     result: BatchResult
 
     @property
+    def days(self) -> str:
+        """Its day, or the first and the last one."""
+        figures = self.result.figures
+        if figures is None or figures.first_day == figures.last_day:
+            return self.result.session_date
+        return f"{figures.first_day} to {figures.last_day}"
+
+    @property
     def name(self) -> str:
         """What a person chooses it by."""
         r = self.result
-        figures = r.figures
-        gain = f", {figures.gain:+,.2f} $" if figures else ""
-        days = r.session_date
-        if figures and figures.first_day != figures.last_day:
-            days = f"{figures.first_day} to {figures.last_day}"
-        return f"{days} · {r.environment} · {', '.join(r.parameters) or 'no strategy'}{gain} · {r.batch_id[:8]}"
+        gain = f", {r.figures.gain:+,.2f} $" if r.figures else ""
+        return f"{self.days} · {r.environment} · {', '.join(r.parameters) or 'no strategy'}{gain} · {r.batch_id[:8]}"
 
 
 class RecordReader:
