@@ -105,8 +105,7 @@ NOTES = {
     41: "waits for further vendors; companies are read from Polygon already (row 66)",
     42: "waits for further vendors",
     46: "not built: a symbol's history begins with its own name",
-    76: "waits for the notebooks",
-    78: "`LIU_TRACE_ENABLED` is accepted and has no effect",
+    78: "spans are lines of the log; the original sent them to Google Cloud Trace",
     83: 'proved on Linux; macOS is not tried, Windows has none of the sockets between processes (`link = "queue"` is the way there)',
 }
 

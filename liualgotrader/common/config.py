@@ -122,7 +122,11 @@ OPTIONS: Mapping[str, Option] = {
         "LIU_KEEP_BARS_MB", "", "megabytes of bars that a batch keeps of what its strategies saw; 0: none"
     ),
     "debug": Option("LIU_DEBUG_ENABLED", "", "tracebacks and verbose logs"),
-    "trace": Option("LIU_TRACE_ENABLED", "", "accepted for the original's sake; has no effect"),
+    "trace": Option(
+        "LIU_TRACE_ENABLED",
+        "",
+        "logs how long each call of a strategy takes, and each function under `decorators.trace`",
+    ),
     "gcp_stackdriver": Option("GCP_STACKDRIVER", "", "accepted for the original's sake; has no effect"),
 }
 
@@ -409,6 +413,7 @@ def show_session(plan: SessionPlan, db_conn_pool: Any = None) -> None:
         build_label=plan.build_number,
         bypass_market_schedule=plan.hours.bypass,
         debug_enabled=plan.debug,
+        trace_enabled=plan.trace,
     )
     show_hours(plan.hours.opens_at, plan.hours.closes_at)
 

@@ -148,6 +148,7 @@ class SessionPlan(msgspec.Struct, frozen=True):
     shadow: bool = False  # decide everything, send nothing
     build_number: str = ""
     debug: bool = False
+    trace: bool = False  # log how long each call of a strategy takes
     verbose: bool = False  # show every order and fill
     account_is_new: bool = False  # it holds nothing of earlier sessions: that of a simulation which keeps none
     arming: Arming | None = None  # of a session with real money

@@ -28,7 +28,7 @@ from liualgotrader.consumer.loading import lent_shares, load_strategies, service
 from liualgotrader.consumer.outboxes import IntentOutbox, NeedsOutbox, OrderNumbers
 from liualgotrader.consumer.series_writer import SeriesWriter
 from liualgotrader.consumer.signal_writer import SignalRecorder, StoredKeys, signal_spool
-from liualgotrader.consumer.strategy_calls import CallGuard, CallTimeout, WaitingCalls
+from liualgotrader.consumer.strategy_calls import CallGuard, CallTimeout, TimedCallGuard, WaitingCalls
 from liualgotrader.data.data_base import SIMULATED
 from liualgotrader.data.recorded_series import MARKET, SeriesFile
 from liualgotrader.engine.engine import Engine, EngineTerms, session_starts
@@ -113,7 +113,7 @@ class Consumer:
         plan = child.plan
         self._child, self._plan, self._dependencies = child, plan, dependencies
         self._clock = child.clock
-        self._guard = CallGuard(child.status, self._warn)
+        self._guard = (TimedCallGuard if plan.trace else CallGuard)(child.status, self._warn)
         self._calls = WaitingCalls(plan.timings.strategy_answer_seconds, self._on_answer)
         make_frame = real_frames if plan.tradeplan.real_frames else lazy_frames
         folder = Path(plan.journal_dir)

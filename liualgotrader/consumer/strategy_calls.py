@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
 from typing import Any
 
+from liualgotrader.common.clock import MICROSECOND, machine_now
 from liualgotrader.common.folder_imports import forget_plain_names
 from liualgotrader.common.interpreter import WATCHED, InterpreterState, listed
+from liualgotrader.common.tlog import say
 from liualgotrader.engine.outputs import WaitingCall
 from liualgotrader.engine.waiting import FirstStep, Remainder
 from liualgotrader.ipc.process_status import MarketHold, ProcessStatus
 from liualgotrader.ipc.session_page import symbol_cell
+
+log = logging.getLogger(__name__)
 
 _NO_SLOT = -1
 # The first calls of each strategy after which shared settings are compared, so that it is known who changed them.
@@ -83,6 +88,22 @@ class CallGuard:
         if sentence not in self._notified:
             self._notified.add(sentence)
             self._notify(sentence)
+
+
+class TimedCallGuard(CallGuard):
+    """Logs how long each call took as well: until it returned, or first waited."""
+
+    _began_at = 0
+    _symbol = ""
+
+    def calling(self, slot: int, symbol: str) -> None:
+        super().calling(slot, symbol)
+        self._symbol, self._began_at = symbol, machine_now()
+
+    def returned(self) -> None:
+        took, name = machine_now() - self._began_at, self._names.get(self._slot, "")
+        super().returned()
+        say(log, "strategy_call", strategy=name, symbol=self._symbol, took_us=took // MICROSECOND)
 
 
 class CallTimeout(TimeoutError):

@@ -284,6 +284,7 @@ class Backtesting:
             portfolio_value=plan.portfolio_value,
             market_liquidation_end_time_minutes=plan.market_liquidation_end_time_minutes,
             debug_enabled=self.settings.debug,
+            trace_enabled=self.settings.trace,
         )
 
     # --- the run ---------------------------------------------------------------------------------------

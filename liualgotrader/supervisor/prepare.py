@@ -363,6 +363,7 @@ class Preparation:
             shadow=self.request.shadow,
             build_number=build,
             debug=settings.debug,
+            trace=settings.trace,
             verbose=self.request.verbose,
             account_is_new=self.request.account_is_new,
             kept_bars_bytes=settings.keep_bars_mb * 1_000_000,

@@ -74,7 +74,24 @@ def test_a_timed_function_is_awaited_whether_it_is_async_or_not(caplog: pytest.L
         ["thrice", "started"],
         ["thrice", "took"],
     ]
-    assert trace({})(thrice) is thrice
+
+
+@pytest.mark.parity(78)
+@pytest.mark.parametrize(("asked", "spans"), [(True, ["outer>inner", "outer>inner", "outer"]), (False, [])])
+async def test_traced_functions_log_which_of_them_each_stood_below(
+    asked: bool, spans: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def inner(x: int) -> int:
+        return 2 * x
+
+    async def outer(carrier: Any = None) -> int:
+        first, second = await asyncio.gather(trace(carrier)(inner)(1), trace(carrier)(inner)(x=2))
+        return int(first + second)
+
+    with caplog.at_level(logging.INFO), config.session_view(trace_enabled=asked):
+        assert await trace({})(outer)() == 6
+    found = [re.fullmatch(r"span path=(\S+) took_us=\d+", record.getMessage()) for record in caplog.records]
+    assert [match and match[1] for match in found] == spans
 
 
 @pytest.mark.parametrize("count", [5, 8, 500])

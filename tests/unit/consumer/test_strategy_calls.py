@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import warnings
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.interpreter import chance, own_context
-from liualgotrader.consumer.strategy_calls import CallGuard, CallTimeout, WaitingCalls
+from liualgotrader.consumer.strategy_calls import CallGuard, CallTimeout, TimedCallGuard, WaitingCalls
 from liualgotrader.engine.outputs import WaitingCall
 from tests.fakes.market_hold import Holds
 
@@ -148,10 +149,10 @@ class Status:
     def returned(self) -> None: ...
 
 
-def guard() -> tuple[CallGuard, list[str]]:
+def guard(kind: type[CallGuard] = CallGuard) -> tuple[CallGuard, list[str]]:
     said: list[str] = []
     status: Any = Status()
-    made = CallGuard(status, said.append)
+    made = kind(status, said.append)
     made.begin({0: "Quiet", 1: "Loud", 2: "Late"})
     return made, said
 
@@ -198,3 +199,16 @@ def test_what_nobody_was_called_for_may_be_anybodys() -> None:
     os.chdir("/")
     made.compare()
     assert said[0].startswith("one of the strategies Late, Loud, Quiet has changed the working directory")
+
+
+@pytest.mark.parity(78)
+def test_how_long_each_call_took_is_logged_where_that_is_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        made, _ = guard(TimedCallGuard)
+        call(made, 0)
+        call(made, 2)
+    lines = [record.getMessage().rpartition("=") for record in caplog.records]
+    assert [line[0] for line in lines] == [
+        f"strategy_call strategy={name} symbol=AAPL took_us" for name in ("Quiet", "Late")
+    ]
+    assert all(line[2].isdecimal() for line in lines)
