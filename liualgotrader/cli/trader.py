@@ -148,12 +148,12 @@ def requests(request: TraderRequest, home: Path) -> list[TraderRequest]:
 
     import msgspec
 
-    from liualgotrader.common.calendar import sessions
+    from liualgotrader.common.calendar import no_trading_day, sessions
 
     first, last = request.market_day(), dt.date.fromisoformat(request.window_to)
     days = [session.day for session in sessions(first, last)]
     if not days:
-        raise ConfigError(f"there is no trading day from {first} to {last}")
+        raise no_trading_day(first, last)
     for day in days if request.data else ():
         require_day(request.data, day)
     state = request.state or str(home / "accounts" / secrets.token_hex(4))

@@ -164,6 +164,13 @@ def session_at_or_after(at: int) -> TradingSession:
     raise ConfigError(f"No session after {day} is known; the calendar ends on {LAST_DAY}.")
 
 
+def no_trading_day(first: date, last: date) -> ConfigError:
+    """Return the error of a span of known days without a session; it names the next one."""
+    following = sessions(first, min(first + _LONGEST_CLOSURE, LAST_DAY))
+    hint = f"; the next one is {following[0].day}" if following else ""
+    return ConfigError(f"there is no trading day from {first} to {last}{hint}")
+
+
 @cache
 def _sessions_of(year: int) -> tuple[TradingSession, ...]:
     """Return the sessions of a year in order."""

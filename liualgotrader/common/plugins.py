@@ -54,7 +54,9 @@ def load_class(base: type[T], name: str, filename: object, folder: Path, *, tabl
         raise ConfigError(f"[{table}] needs `filename`, the Python file that holds class {name}")
     path = (folder / Path(filename).expanduser()).resolve()
     if not path.is_file():
-        raise ConfigError(f"[{table}] filename {filename!r}: there is no file {path}")
+        raise ConfigError(
+            f"[{table}] filename {filename!r}: there is no file {path}; write the file there, or name the one that holds class {name}"
+        )
     found = getattr(_module(path, table), name, None)
     if not inspect.isclass(found):
         raise ConfigError(f"[{table}] {path.name} has no class {name}; it must be named like the table")
@@ -75,7 +77,7 @@ def load_function(place: str) -> Callable[..., Any]:
     filename, _, name = place.rpartition(":")
     path = Path(filename).expanduser().resolve()
     if not path.is_file():
-        raise ConfigError(f"{place!r}: there is no file {path}")
+        raise ConfigError(f"{place!r}: there is no file {path}; name one as FILE.py:FUNCTION")
     found = getattr(_module(path, place), name, None)
     if not callable(found):
         raise ConfigError(f"{path.name} has no function {name or '(none is named)'}; name one like own.py:score")

@@ -29,6 +29,7 @@ from liualgotrader.strategies.context import OrderHandle, WantedOrder
 _NO_REASON = ""
 _FLOAT_NOISE = 6  # decimals kept of a reference price
 _MOST_BYTES = 32 * 1024  # of an order's indicators; an intent that fits in no message would end the process
+_SURE_EQUITY = exact("0.99")  # of the equity: it may fall before an order is judged by it
 _LONGEST_LIFE = 24 * 366 * HOUR  # no order works longer; ns that added to an instant still are one
 
 
@@ -169,6 +170,7 @@ class Ordering:
         if equity is None or equity <= 0 or price <= 0:
             return 0
         each = exact(price)
+        equity *= _SURE_EQUITY
         order = min(exact(limits.order_equity_fraction) * equity, exact(limits.order_dollars))
         bound = abs(book.quantity(symbol)) + sum(o.remaining for o in book.open_orders(symbol))
         position = exact(limits.position_equity_fraction) * equity - bound * each

@@ -97,7 +97,7 @@ def _unpack(path: Path, folder: Path) -> Sequence[Path]:
                     with source, (folder / member.name).open("wb") as target:
                         shutil.copyfileobj(source, target)
     except FileNotFoundError as e:
-        raise ConfigError(f"There is no file {path}.") from e
+        raise ConfigError(f"There is no file {path}: name one that `liu db backup` wrote.") from e
     except (OSError, tarfile.TarError) as e:
         cause = str(e).splitlines()[0].rstrip(":.")  # tarfile lists each kind that it has tried
         raise ConfigError(f"{path} is not a backup made by `liu db backup` ({cause}).") from e

@@ -193,7 +193,8 @@ class Context:
         """Return how many whole shares an entry may have under the account's limits for one order and one position.
 
         `price` is the order's limit if it has one; what trades at market is judged by the newest price, and nothing is
-        judged below that. What the strategy holds or has on order in the symbol is counted. 0 until the account is known,
+        judged below that. What the strategy holds or has on order in the symbol is counted, and a hundredth of the equity is
+        left out, since the account may lose that before the order is judged. 0 until the account is known,
         and once a DAY_TRADE strategy may open nothing any more today.
         The other rules (all positions together, orders a minute, ...) may still refuse the order.
         """

@@ -16,6 +16,7 @@ from liualgotrader.common.calendar import (
     LAST_DAY,
     TradingSession,
     new_york,
+    no_trading_day,
     previous_sessions,
     round_the_clock,
     sessions,
@@ -78,7 +79,7 @@ class BarsWanted(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"the backtest would begin on {self.first}, after its last day {self.last}: swap the two")
         found = (round_the_clock if self.crypto else sessions)(self.first, self.last)
         if not found:
-            raise ConfigError(f"there is no trading day from {self.first} to {self.last}")
+            raise no_trading_day(self.first, self.last)
         if self.window is not None:
             found[0] = TradingSession(self.first, *self.window)
         return found

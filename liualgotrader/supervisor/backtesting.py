@@ -68,7 +68,7 @@ from liualgotrader.supervisor.backtest_outcome import BacktestOutcome, outcome_o
 from liualgotrader.supervisor.batch import Layout, Place, build_label
 from liualgotrader.supervisor.plan_inspection import imported_files
 from liualgotrader.supervisor.request import TraderRequest
-from liualgotrader.supervisor.session_database import Record, enough_room, make_home, open_record
+from liualgotrader.supervisor.session_database import Record, enough_room, make_home, open_record, require_portfolios
 from liualgotrader.supervisor.view import Screen
 from liualgotrader.tapes.base import spelled
 
@@ -313,6 +313,9 @@ class Backtesting:
             simulated = request.repeats is not None and request.repeats.simulated
             self.record = await open_record(self.settings, TraderRequest(simulate=simulated))
             self._cleanup.push_async_callback(self.record.close)
+            if request.repeats is None:
+                found = (details.get("portfolio_id") for details in plan.strategies.values())
+                await require_portfolios(self.record, [one for one in found if one])
         hours = hours_of(played[0], self._liquidation)
         services = SessionServices(hours, self._keys, backtest.free_cash)
         strategies: dict[SlotPlan, Strategy] = {}

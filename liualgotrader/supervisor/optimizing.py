@@ -369,7 +369,7 @@ class Optimizing:
     def _estimate(self, seconds: float) -> None:
         self._estimated, jobs = True, self._jobs()
         left = self._total - self._done
-        words = f"{left:,} combinations are to be played" if left else "nothing is left to play"
+        words = f"{left:,} of {self._total:,} combinations are left to play" if left else "nothing is left to play"
         took = f"about {seconds:.2g} s each, {duration(seconds * left / jobs)} in all"
         self.screen.line(f"{words}, {took} with {jobs} process{'es' if jobs > 1 else ''}")
 

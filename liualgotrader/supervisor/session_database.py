@@ -170,7 +170,26 @@ async def _would_change(dsn: str, portfolios: Collection[str]) -> str:
 
 def no_portfolio(portfolio_id: str) -> ConfigError:
     """Return the error of a tradeplan whose `portfolio_id` is not in the database."""
-    return ConfigError(f"there is no portfolio {portfolio_id} in the database; `portfolio_id` must name one, or go")
+    return ConfigError(
+        f"there is no portfolio {portfolio_id} in the database: make one with `portfolio create`, or leave `portfolio_id` out"
+    )
+
+
+async def require_portfolios(record: Record, wanted: Collection[str]) -> None:
+    """See that each portfolio of a backtest is there, in its database or in that of simulated sessions.
+
+    Raises:
+        ConfigError: if one is in neither.
+    """
+    from liualgotrader.postgres.embedded_server import SIMULATED_DATABASE
+    from liualgotrader.store.store_factory import inspect_database
+
+    unknown = [one for one in wanted if await record.store.portfolio_account(one) is None]
+    server = record.server
+    if unknown and server is not None and SIMULATED_DATABASE in await asyncio.to_thread(server.databases):
+        _, unknown = await inspect_database(server.dsn(SIMULATED_DATABASE), unknown)
+    if unknown:
+        raise no_portfolio(unknown[0])
 
 
 async def account_of(store: Store, portfolio_id: str, environment: str) -> PortfolioAccount:

@@ -117,6 +117,11 @@ class TradePlans:
                 f"{told}: real money is traded by a whole tradeplan that has proved itself, so write it into the file"
             )
         table = table_of(row, folder)
+        if table.get("own_process"):
+            raise ConfigError(
+                f"{told}: processes of their own are made when a session starts, so take own_process out of its parameters,"
+                " or write the strategy into the tradeplan's file"
+            )
         await account_of(self._store, row.portfolio_id, plan.environment)
         if self._stack.started and carries(plan):
             held = await self._store.carried_positions(plan.environment, name, plan.batch_id)
@@ -127,7 +132,6 @@ class TradePlans:
         [facts] = (await asyncio.to_thread(inspect_tradeplan, alone)).strategies
         if facts.broken:
             raise ConfigError(facts.broken)
-        facts = msgspec.structs.replace(facts, own_process=False)  # its consumers are those that there are
         layout = self.batch.layout.joined_by(facts, row.trade_plan_id)
         places = layout.places[len(self.batch.layout.places) :]
         details = {"strategy": name, "slots": [place.slot for place in places], "environment": plan.environment}

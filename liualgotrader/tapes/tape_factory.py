@@ -122,7 +122,7 @@ def _is_lean(folder: Path) -> bool:
     from liualgotrader.tapes.recorded import holds_lean_data
 
     if not folder.is_dir():
-        raise ConfigError(f"The data folder {folder} does not exist.")
+        raise ConfigError(f"The data folder {folder} does not exist: give --data one that holds recorded days.")
     if holds_lean_data(folder):
         return True
     if holds_files(folder):

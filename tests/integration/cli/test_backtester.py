@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from liualgotrader.cli import backtester
-from liualgotrader.common.errors import OutsideError
+from liualgotrader.cli import backtester, portfolios
+from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.postgres.embedded_server import DEFAULT_DATABASE, EmbeddedServer
 from tests.integration.stored_rows import rows_of
 
@@ -37,6 +37,21 @@ def tradeplan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text('[strategies.Steps]\nfilename = "steps.py"\n')
     monkeypatch.setenv("LIU_HOME", str(tmp_path / "home"))
     return path
+
+
+def test_a_portfolio_that_is_not_there_is_refused_and_one_of_simulated_sessions_is_known(
+    tradeplan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played = ("from", "2024-03-12", "--to", "2024-03-12", "--scale", "day", "--generated", "1", "--tradeplan")
+    plan = tradeplan.read_text()
+    tradeplan.write_text(plan + 'portfolio_id = "nobodys"\n')
+    with pytest.raises(ConfigError, match="there is no portfolio nobodys in the database: make one"):
+        backtester.run([*played, str(tradeplan)])
+    capsys.readouterr()
+    assert portfolios.run(["create", "25000", "--json", "--simulated"]) == 0
+    made = json.loads(capsys.readouterr().out)["portfolio_id"]
+    tradeplan.write_text(plan + f'portfolio_id = "{made}"\n')
+    assert backtester.run([*played, str(tradeplan)]) == 0
 
 
 @pytest.mark.parity(53)

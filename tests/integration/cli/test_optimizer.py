@@ -87,7 +87,7 @@ def test_three_by_four_values_become_twelve_rows_and_the_best_a_batch_and_are_mi
     assert [row["parameters"] for row in (rows[0], rows[1], rows[-1])] == ["(10, 2)", "(10, 3)", "(12, 5)"]
     assert json.loads(rows[-1]["text"]) == {"every": 12, "held": 5}
     assert len({row["batch_id"] for row in rows}) == 12
-    assert "11 combinations are to be played, about" in said
+    assert "11 of 12 combinations are left to play, about" in said
 
     (batch,) = rows_of(dsn, "SELECT batch_id, end_reason, configuration::text AS told FROM batch")
     best = found["rows"][0]

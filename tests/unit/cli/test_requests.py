@@ -36,7 +36,9 @@ def test_a_time_is_a_window_of_one_session_on_a_new_account(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("last", ["2024-07-07", "2024-07-01"])
 def test_days_without_a_session_are_one_sentence(tmp_path: Path, last: str) -> None:
-    with pytest.raises(ConfigError, match=f"there is no trading day from 2024-07-06 to {last}"):
+    with pytest.raises(
+        ConfigError, match=f"there is no trading day from 2024-07-06 to {last}; the next one is 2024-07-08"
+    ):
         asked("--date", "2024-07-06", "--to", last, home=tmp_path)
 
 

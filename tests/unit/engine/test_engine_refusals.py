@@ -205,10 +205,10 @@ def asked(ask: Any, close: float, *, equity: int | None = 100_000, **terms: Any)
 
 
 def test_affordable_is_what_one_order_may_cost() -> None:
-    assert asked(lambda ctx: ctx.affordable(), 53.0) == 188  # 10 % of 100,000 $ is 10,000 $: 188.7 shares
+    assert asked(lambda ctx: ctx.affordable(), 53.0) == 186  # 10 % of 99,000 $ is 9,900 $: 186.8 shares
     assert asked(lambda ctx: ctx.affordable(), 53.0, equity=1_000_000) == 471  # 25,000 $ at most: 471.7
-    assert asked(lambda ctx: ctx.affordable(53.5), 53.0) == 186  # 186.9 at the limit
-    assert asked(lambda ctx: ctx.affordable(50.0), 53.0) == 188  # a limit below the market does not make it cheaper
+    assert asked(lambda ctx: ctx.affordable(53.5), 53.0) == 185  # 185.05 at the limit
+    assert asked(lambda ctx: ctx.affordable(50.0), 53.0) == 186  # a limit below the market does not make it cheaper
     assert asked(lambda ctx: ctx.affordable(), 53.0, limits=Limits(order_dollars=530.0)) == 10
 
 
@@ -217,7 +217,7 @@ def test_nothing_is_affordable_while_there_is_no_money(equity: int | None) -> No
     assert asked(lambda ctx: (ctx.affordable(), ctx.shares(stop=50.0)), 53.0, equity=equity) == (0, 0)
 
 
-@pytest.mark.parametrize(("kind", "shares"), [(StrategyType.DAY_TRADE, 0), (StrategyType.SWING, 188)])
+@pytest.mark.parametrize(("kind", "shares"), [(StrategyType.DAY_TRADE, 0), (StrategyType.SWING, 186)])
 def test_nothing_is_affordable_to_day_trades_once_they_have_ended_for_today(kind: StrategyType, shares: int) -> None:
     stage = Stage(hours=Hours("2024-03-08", OPEN, OPEN + 390 * MINUTE, OPEN, OPEN + 395 * MINUTE))
     strategy = stage.cast(Asks, type=kind)
@@ -234,18 +234,18 @@ def test_affordable_leaves_room_for_what_is_held_and_on_order(stage: Stage) -> N
     stage.pick()
     stage.news(AccountNews(OPEN, Decimal(10_000), Decimal(0), Decimal(0)))
     [order] = orders(stage.minute(0, 10.0))
-    assert strategy.found == 100  # 1,000 $ an order, 2,000 $ a position
+    assert strategy.found == 99  # 990 $ an order, 1,980 $ a position
     stage.fill(order, "100", "10", "100")
     stage.minute(1, 10.0)
-    assert strategy.found == 100
+    assert strategy.found == 98  # 100 held: 980 $ of the position are left
     stage.minute(2, 10.0)
-    assert strategy.found == 50  # 100 held, 50 on order
+    assert strategy.found == 48  # 100 held, 50 on order
 
 
 def test_shares_lose_at_most_the_fraction_risked_and_are_affordable() -> None:
     assert asked(lambda ctx: ctx.shares(stop=48.0), 50.0) == 50  # 0.1 % of 100,000 $ is 100 $, 2 $ a share
     assert asked(lambda ctx: ctx.shares(stop=48.0, risk=0.002), 50.0) == 100
-    assert asked(lambda ctx: ctx.shares(stop=49.9), 50.0) == 200  # 1,000 by risk, 200 by cost
+    assert asked(lambda ctx: ctx.shares(stop=49.9), 50.0) == 198  # 1,000 by risk, 198 by cost
     assert asked(lambda ctx: ctx.shares(stop=48.0, price=50.5), 50.0) == 40  # 2.5 $ a share
     assert asked(lambda ctx: ctx.shares(stop=50.0), 50.0) == 0
     assert asked(lambda ctx: ctx.shares(stop=48.0), 50.0, portfolio_value=10_000.0) == 5

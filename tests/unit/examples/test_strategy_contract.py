@@ -291,12 +291,12 @@ def test_a_short_position_is_sold_where_shares_are_lent_and_bought_back_at_its_s
         if not lent:
             assert entry == []
             continue
-        # 0.1 % of 100,000 $ at risk is 100 $, at 1.03 $ a share 97; an order may cost 10,000 $: 97 shares are 9,991.97 $
-        assert [(o.side, o.quantity) for o in entry] == [(Side.SELL, 97)]
+        # 0.1 % of 100,000 $ at risk is 100 $, at 1.03 $ a share 97; an order may cost 9,900 $: 96 shares are 9,888.96 $
+        assert [(o.side, o.quantity) for o in entry] == [(Side.SELL, 96)]
         assert (entry[0].planned_stop, entry[0].planned_target) == (Decimal("104.0401"), Decimal("100.9498"))
         assert play.minute(6, 103.5, "SPY") == []
         back = play.minute(7, last + (0.02 if last > 104 else -0.01), "SPY")
-        assert [(o.side, o.quantity) for o in back] == [(Side.BUY, 97)]
+        assert [(o.side, o.quantity) for o in back] == [(Side.BUY, 96)]
 
 
 @plays("Parts")

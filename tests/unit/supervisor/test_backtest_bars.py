@@ -115,7 +115,11 @@ def test_a_generated_market_has_history_too() -> None:
     ("first", "last", "sentence"),
     [
         ("2024-03-14", "2024-03-13", "would begin on 2024-03-14, after its last day 2024-03-13"),
-        ("2024-03-09", "2024-03-10", "there is no trading day from 2024-03-09 to 2024-03-10"),
+        (
+            "2024-03-09",
+            "2024-03-10",
+            "there is no trading day from 2024-03-09 to 2024-03-10; the next one is 2024-03-11",
+        ),
         ("1990-01-01", "2024-03-10", "No sessions are known for 1990-01-01"),
     ],
 )

@@ -78,7 +78,7 @@ def test_every_combination_comes_to_what_a_backtest_with_its_parameters_does(tmp
     gains = [row.objective or 0.0 for row in found.outcome.rows]
     assert gains == sorted(gains, reverse=True)
     assert found.told[-1] == (4, 4)
-    assert any("3 combinations are to be played, about" in line for line in found.screen.lines)
+    assert any("3 of 4 combinations are left to play, about" in line for line in found.screen.lines)
 
 
 def test_a_combination_that_cannot_be_made_stands_last_with_its_reason(tmp_path: Path) -> None:

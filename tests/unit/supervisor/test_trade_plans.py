@@ -142,6 +142,14 @@ async def test_a_portfolio_of_a_sub_account_is_not_traded_in_the_account_of_the_
     assert [place.trade_plan for place in table.layout().places] == [""]
 
 
+async def test_a_row_that_wants_a_process_of_its_own_is_refused_with_what_to_do(table: Table) -> None:
+    table.store.database.trade_plans = [row(own_process=True)]
+    await (await table.begin()).look(5)
+    [said] = table.owner.notices
+    assert "take own_process out of its parameters, or write the strategy into the tradeplan's file" in said
+    assert table.joined == []
+
+
 async def test_rows_trade_no_real_money(tmp_path: Path) -> None:
     table = Table(tmp_path, "PROD")
     table.store.database.trade_plans = [row()]
