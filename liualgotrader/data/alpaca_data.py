@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from liualgotrader.common.calendar import day_of
 from liualgotrader.common.clock import MINUTE, as_datetime, as_utc, block
+from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable
 from liualgotrader.common.events import Bar, BarSource
 from liualgotrader.common.http_guard import guard
@@ -36,6 +37,7 @@ _ACTIONS_A_PAGE = 1000
 _VERSIONS = {"/corporate-actions": {"api_version": "v1"}}  # of the address, where it is not the client's own
 _SNAPSHOTS_A_REQUEST = 1000
 _TRIES = 3
+_USUAL_SECONDS = 10.0
 _BUSY_STATUSES = (429, 500, 502, 503, 504)
 _WRONG_QUESTION = (400, 404, 422)
 _BUSY_WAIT_SECONDS = 1.0
@@ -47,19 +49,24 @@ T = TypeVar("T")
 class AlpacaData(DataAPI):
     """History, snapshots and assets. The async methods are the `DataAPI` port; those ending in `_now` block.
 
-    A question that the vendor is too busy for, or does not answer, is asked `tries` times.
+    A question that the vendor is too busy for, or does not answer, is asked `tries` times. Without `endpoints` those of
+    the environment are asked, with its keys and feed, as the original did.
     """
 
     def __init__(
         self,
-        endpoints: Endpoints,
-        key_id: str,
-        secret_key: str,
+        endpoints: Endpoints | None = None,
+        key_id: str = "",
+        secret_key: str = "",
         *,
-        feed: str,
-        timeout_seconds: float,
+        feed: str = "",
+        timeout_seconds: float = _USUAL_SECONDS,
         tries: int = _TRIES,
     ) -> None:
+        if endpoints is None:
+            settings = Settings.resolve()
+            endpoints, feed = settings.endpoints, settings.data_feed
+            key_id, secret_key = settings.key_id.reveal(), settings.secret_key.reveal()
         self._endpoints = endpoints
         self._keys = (key_id, secret_key)
         self._feed = feed

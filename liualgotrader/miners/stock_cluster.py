@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("symbol", "name", "description", "tags", "similar_tickers", "industry", "sector", "exchange")
 KNOWN_SINCE = "SELECT symbol FROM ticker_data WHERE coalesce(modify_tstamp, create_tstamp) >= $1"
-_WORKERS = 20
+_WORKERS, _MOST_WORKERS = 20, 100
 # Divisions of the Standard Industrial Classification by the first two digits of a code: first group, name.
 # Source: SIC manual, U.S. Department of Labor (osha.gov/data/sic-manual).
 DIVISIONS = (
@@ -49,6 +49,7 @@ class StockCluster(Miner):
         super().__init__("StockCluster")
         data = data or {}
         self.file, self.debug = str(data.get("filename", "")), debug
+        self._workers = _WORKERS
         self.refresh_days = number(data, "refresh_days", default=30)
         try:
             self.base = canonical_address(str(data.get("base_url", "https://api.polygon.io")))
@@ -60,6 +61,17 @@ class StockCluster(Miner):
         """Return the companies of the file that are wanted."""
         every = read_companies(self.services.folder, self.file)
         return [company for company in every if not self.symbols or company.symbol in self.symbols]
+
+    @property
+    def num_workers(self) -> int:
+        """How many companies are looked up at a time, 1 to 100."""
+        return self._workers
+
+    @num_workers.setter
+    def num_workers(self, workers: int) -> None:
+        if not 1 <= workers <= _MOST_WORKERS:
+            raise ValueError(f"num_workers is {workers}; it must be 1 to {_MOST_WORKERS}")
+        self._workers = workers
 
     async def known(self) -> set[str]:
         """Return the symbols that were looked up lately."""
@@ -87,7 +99,7 @@ class StockCluster(Miner):
             raise ConfigError("companies come from Polygon: set POLYGON_API_KEY, or name a CSV file with `filename`")
         from polygon import RESTClient
 
-        client = RESTClient(services.polygon_key.reveal(), base=self.base, num_pools=_WORKERS)
+        client = RESTClient(services.polygon_key.reveal(), base=self.base, num_pools=self._workers)
         return await self._from_polygon(client)
 
     async def _from_polygon(self, client: RESTClient) -> bool:
@@ -96,7 +108,7 @@ class StockCluster(Miner):
         listed = self.symbols or await asyncio.to_thread(_listed, client)
         wanted = [symbol for symbol in listed if symbol not in fresh]
         unknown = 0
-        with ThreadPoolExecutor(_WORKERS) as pool:
+        with ThreadPoolExecutor(self._workers) as pool:
             found = pool.map(lambda symbol: company_from_polygon(client, symbol), wanted)
             for _ in services.progress(wanted):
                 company = await asyncio.to_thread(next, found)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+import math
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from liualgotrader.common.clock import instant
+from liualgotrader.common.errors import LiuError
 from liualgotrader.common.ports import SymbolSnapshot
 from liualgotrader.common.tlog import some_of
 from liualgotrader.scanners.base import Scanner
@@ -92,10 +94,50 @@ class Momentum(Scanner, built_in="momentum"):
             )
         return self.filtered(snapshots.values())
 
+    async def apply_filter_on_market_snapshot(
+        self, filter_func: Callable[[SymbolSnapshot], bool] | None = None
+    ) -> list[str]:
+        """Return the symbols whose snapshot `filter_func` accepts, all without one, in alphabetical order."""
+        found = await self.data_api.snapshots(sorted(await self.data_api.tradable_symbols()))
+        return sorted(s.symbol for s in found.values() if filter_func is None or filter_func(s))
+
+    def momentum_filter(self, snapshot: SymbolSnapshot) -> bool:
+        """Say whether a symbol passes; `run` asks this of each."""
+        return self.gap_of(snapshot) is not None
+
+    async def load_from_db(self, back_time: datetime) -> list[str]:
+        """Refuse: in a backtest the scanner itself looks at the bars until then.
+
+        Raises:
+            LiuError: always, with this advice.
+        """
+        raise LiuError("`backtester from` runs the scanner on past bars, and `backtester batch` plays what was picked")
+
+    async def add_stock_data_for_date(self, symbol: str, when: date) -> None:
+        """Refuse: a miner keeps daily bars.
+
+        Raises:
+            LiuError: always, with this advice.
+        """
+        raise LiuError(f"rows of stock_ohlc, for {symbol} too, are written by the miner DailyOHLC: `market_miner`")
+
+    def alpaca_snapshot_details(self, snapshot: SymbolSnapshot) -> tuple[bool, float, float, float, float]:
+        """Return what the filter looks at, NaN where unknown.
+
+        That is: can be traded, last price, dollars traded yesterday, gap of today's open in percent, shares traded today.
+        """
+        today, before, price = snapshot.daily_bar, snapshot.previous_daily_bar, snapshot.last_price
+        gap = (today.open - before.close) / before.close * 100 if today and before and before.close > 0 else math.nan
+        worth = before.close * before.volume if before else math.nan
+        return True, math.nan if price is None else price, worth, gap, today.volume if today else math.nan
+
+    polygon_snapshot_details = alpaca_snapshot_details  # a snapshot has one form, whoever sent it
+
     def filtered(self, snapshots: Iterable[SymbolSnapshot]) -> list[str]:
         """Return the symbols among `snapshots` that pass, largest gap first; ties by symbol."""
-        gaps = {s.symbol: gap for s in snapshots if (gap := self.gap_of(s)) is not None}
-        return sorted(gaps, key=lambda symbol: (-gaps[symbol], symbol))[: self.max_symbols]
+        gaps = {s.symbol: self.gap_of(s) for s in snapshots if self.momentum_filter(s)}
+        passed = [(-math.inf if gap is None else gap, symbol) for symbol, gap in gaps.items()]
+        return [symbol for _, symbol in sorted(passed, key=lambda one: (-one[0], one[1]))][: self.max_symbols]
 
     def gap_of(self, snapshot: SymbolSnapshot) -> float | None:
         """Return the symbol's gap in percent if it passes, else None; only inside a session."""

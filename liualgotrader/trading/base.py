@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from liualgotrader.common.calendar import sessions
 from liualgotrader.common.clock import Clock, as_datetime, instant
@@ -42,6 +42,8 @@ class Trader:
     `lends` knows which shares are lent, `assets` asks the vendor for what can be traded.
     """
 
+    _newest: ClassVar[Trader | None] = None
+
     def __init__(
         self,
         hours: Hours,
@@ -50,6 +52,17 @@ class Trader:
         assets: Callable[[], Awaitable[Mapping[str, Asset]]] = no_assets,
     ) -> None:
         self._hours, self._clock, self._lends, self._assets = hours, clock, lends, assets
+        Trader._newest = self
+
+    @classmethod
+    def get_instance(cls) -> Trader:
+        """Return the one that was made last in this process.
+
+        Raises:
+            AssertionError: before one was made, as in the original.
+        """
+        assert Trader._newest is not None, "no Trader has been made: trader_factory() makes one"
+        return Trader._newest
 
     def __repr__(self) -> str:
         return type(self).__name__
@@ -124,6 +137,25 @@ class Trader:
             LiuError: always, with this advice.
         """
         raise LiuError(_OF_THE_GATEWAY)
+
+    async def get_account_order(self, external_account_id: str, order_id: str) -> None:
+        """Refuse, as `get_order` does.
+
+        Raises:
+            LiuError: always, with this advice.
+        """
+        raise LiuError(_OF_THE_GATEWAY)
+
+    async def create_session(self, algo_name: str) -> None:
+        """Refuse: `trader` and `backtester` make the batch and its rows.
+
+        Raises:
+            LiuError: always, with this advice.
+        """
+        raise LiuError(
+            f"{algo_name} is given its batch by trader or backtester; await AlgoRun({algo_name!r}, batch_id).save() writes a"
+            " row of algo_run alone"
+        )
 
     async def is_order_completed(self, order_id: str, external_order_id: str | None = None) -> None:
         """Refuse, as `get_order` does.

@@ -7,14 +7,14 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from liualgotrader.common import config
+from liualgotrader.common import config, data_loader
 from liualgotrader.common.assets import get_asset_min_qty, get_asset_precision, round_asset
 from liualgotrader.common.clock import MINUTE, instant
 from liualgotrader.common.concurrency import calc_num_consumer_processes
@@ -27,7 +27,9 @@ from liualgotrader.common.list_utils import chunks
 from liualgotrader.common.market_data import get_trading_day, get_trading_holidays, sp500_historical_constituents
 from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.common.tlog import tlog, tlog_exception
-from liualgotrader.common.types import BrokerType, DataConnectorType, QueueMapper, ThreadFlags, TimeScale
+from liualgotrader.common.types import BrokerType, DataConnectorType, Order, QueueMapper, ThreadFlags, TimeScale
+from liualgotrader.consumer import should_cancel_order
+from liualgotrader.data.alpaca import AlpacaData
 from liualgotrader.data.constituents import import_constituents
 from liualgotrader.data.data_base import COLUMNS, DataAPI
 from liualgotrader.data.data_factory import data_loader_factory
@@ -216,6 +218,32 @@ def test_settings_are_the_module_s_attributes(monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(data_loader_factory(DataConnectorType.alpaca), DataAPI)
     with pytest.raises(ConfigError, match="finnhub is not built yet"):
         data_loader_factory(DataConnectorType.finnhub)
+
+
+def test_alpaca_s_history_takes_keys_and_addresses_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"APCA_API_KEY_ID": "k", "APCA_API_SECRET_KEY": "s", "ALPACA_DATA_FEED": "iex"}.items():
+        monkeypatch.setenv(name, value)
+    data = AlpacaData()
+    assert isinstance(data, type(data_loader_factory("alpaca")))
+    assert data.num_trading_days("AAPL", "2022-01-06", "2022-01-07") == 2
+    assert (data._keys, data._feed) == (("k", "s"), "iex")
+
+
+def test_what_was_inside_the_loader_says_what_to_use() -> None:
+    assert data_loader.nyc.key == "America/New_York"
+    with pytest.raises(ConfigError, match="index one instead"):
+        from liualgotrader.common.data_loader import getitem_slice  # noqa: F401
+    with pytest.raises(ConfigError, match="renames"):
+        from liualgotrader.common.data_loader import m_and_a_data  # noqa: F401
+    assert not hasattr(data_loader, "anything_else")
+
+
+@pytest.mark.parametrize(("seconds", "old"), [(59.9, False), (60.0, True), (-5.0, False)])
+async def test_an_order_is_old_after_a_minute(seconds: float, old: bool) -> None:
+    at = datetime.fromisoformat("2024-03-08T10:00:00-05:00")
+    order = Order("id", "AAPL", Order.EventType.open, at)
+    now = datetime.fromisoformat("2024-03-08T15:00:00+00:00") + timedelta(seconds=seconds)
+    assert await should_cancel_order(order, now) is old
 
 
 async def test_a_vendor_answers_by_frame_symbol_and_snapshot() -> None:

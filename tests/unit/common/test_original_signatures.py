@@ -18,7 +18,9 @@ scanners.base: Scanner(name, data_loader, recurrence, target_strategy_name, data
     Scanner.get_supported_scanners(); Scanner.get_scanner(data_loader, scanner_name, scanner_details)
 scanners.momentum: Momentum(*, recurrence, target_strategy_name, data_loader, trading_api, max_share_price,
     min_share_price, min_last_dv, today_change_percent, min_volume, from_market_open, max_symbols, data_source);
-    Momentum.run(back_time)
+    Momentum.run(back_time); Momentum.apply_filter_on_market_snapshot(filter_func); Momentum.momentum_filter(snapshot);
+    Momentum.load_from_db(back_time); Momentum.add_stock_data_for_date(symbol, when);
+    Momentum.alpaca_snapshot_details(snapshot); Momentum.polygon_snapshot_details(snapshot)
 strategies.base: StrategyType; Strategy(name, type, batch_id, schedule, ref_run_id, data_loader, fractional);
     Strategy.create(); Strategy.should_run_all();
     Strategy.run(symbol, shortable, position, now, minute_history, portfolio_value, debug, backtesting);
@@ -29,9 +31,11 @@ strategies.base: StrategyType; Strategy(name, type, batch_id, schedule, ref_run_
     Strategy.get_strategy(batch_id, strategy_name, strategy_details, data_loader, ref_run_id)
 miners.base: Miner(name); Miner.run()
 miners.gainloss: Gainloss(data, debug)
-miners.stock_cluster: StockCluster()
+miners.stock_cluster: StockCluster(); StockCluster.num_workers
+consumer: should_cancel_order(order, market_clock)
 common.data_loader: DataLoader(scale, connector, concurrency); DataLoader.pre_fetch(symbols, start, end);
-    DataLoader.keys(); DataLoader.exist(symbol); SymbolData
+    DataLoader.keys(); DataLoader.exist(symbol); SymbolData; nyc
+data.alpaca: AlpacaData(); AlpacaStream
 data.data_base: DataAPI.get_symbol_data(symbol, start, end, scale); DataAPI.get_market_snapshot(filter_func);
     DataAPI.get_symbols(); DataAPI.get_symbols_data(symbols, start, end, scale); DataAPI.get_last_trading(symbol);
     DataAPI.get_trading_day(symbol, now, offset); DataAPI.trading_days_slice(symbol, slice);
@@ -46,7 +50,8 @@ common.assets: assets_details; get_asset_precision(asset_name); round_asset(asse
 trading.base: Trader.get_market_schedule(); Trader.get_trading_days(start_date, end_date); Trader.is_market_open_today();
     Trader.is_market_open(now); Trader.get_time_market_close(); Trader.get_position(symbol); Trader.is_shortable(symbol); Trader.get_tradeable_symbols();
     Trader.get_shortable_symbols(); Trader.is_fractionable(symbol); Trader.is_order_completed(order_id, external_order_id);
-    Trader.get_order(order_id); Trader.cancel_order(order); Trader.submit_order(symbol); Trader.reconnect(); Trader.run();
+    Trader.get_order(order_id); Trader.get_account_order(external_account_id, order_id);
+    Trader.create_session(algo_name); Trader.get_instance(); Trader.cancel_order(order); Trader.submit_order(symbol); Trader.reconnect(); Trader.run();
     Trader.close()
 trading.trader_factory: trader_factory(); get_trader_by_name(name)
 common.types: DataConnectorType; BrokerType; TimeScale; WSEventType; WSConnectState; AssetType; Order.EventType;

@@ -32,6 +32,16 @@ def bars(closes: Any, spread: float = 1.0) -> pd.DataFrame:
 walks = st.integers(0, 2**32 - 1).map(lambda seed: 50 * np.cumprod(1 + np.random.default_rng(seed).normal(0, 0.01, 90)))
 
 
+def test_companies_are_looked_up_twenty_at_a_time_or_as_many_as_are_set() -> None:
+    miner = StockCluster()
+    assert miner.num_workers == 20
+    miner.num_workers = 100
+    assert miner.num_workers == 100
+    for wrong in (0, 101):
+        with pytest.raises(ValueError, match=f"num_workers is {wrong}; it must be 1 to 100"):
+            miner.num_workers = wrong
+
+
 @given(walks)
 def test_the_average_true_range_is_that_of_ta_lib(closes: Any) -> None:
     frame = bars(closes)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from liualgotrader.common.clock import HOUR, MINUTE, instant
-from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.events import Bar
 from liualgotrader.scanners.base import Scanner, make_scanner
 from liualgotrader.scanners.momentum import Momentum
@@ -121,6 +122,31 @@ async def test_the_largest_gaps_come_first_and_ties_by_symbol() -> None:
 async def test_the_largest_gaps_win_where_there_are_too_many() -> None:
     seen = [Seen("BB", opened=22.0), Seen("DD", opened=24.0), Seen("AA", opened=22.0)]
     assert await a_scanner(*seen, max_symbols=2).run() == ["DD", "AA"]
+
+
+class Choosy(Momentum):
+    """Takes what passes and ends on A, and ODD whatever it did."""
+
+    def momentum_filter(self, snapshot: Any) -> bool:
+        return snapshot.symbol == "ODD" or (super().momentum_filter(snapshot) and snapshot.symbol.endswith("A"))
+
+
+async def test_a_scanner_that_extends_it_may_filter_otherwise() -> None:
+    scanner = Choosy(None, **SETTINGS)
+    seen = [Seen("BA", opened=22.0), Seen("BB", opened=24.0), Seen("ODD", opened=None), Seen("AA", opened=23.0)]
+    market: Any = Market(*seen)
+    scanner.join_session(data_api=market, now=lambda: OPENS_AT + HOUR, opens_at=OPENS_AT)
+    assert await scanner.run() == ["AA", "BA", "ODD"]
+    assert await scanner.apply_filter_on_market_snapshot(scanner.momentum_filter) == ["AA", "BA", "ODD"]
+    assert await scanner.apply_filter_on_market_snapshot() == ["AA", "BA", "BB", "ODD"]
+    passes: Any = Seen()
+    assert scanner.alpaca_snapshot_details(passes) == (True, 21.5, 600_000.0, 5.0, 40_000.0)
+    unknown: Any = replace(Seen(), opened=None, close_before=None, last_price=None)
+    assert all(map(math.isnan, scanner.polygon_snapshot_details(unknown)[1:]))
+    with pytest.raises(LiuError, match="runs the scanner on past bars"):
+        await scanner.load_from_db(datetime.fromisoformat("2024-06-03T10:00:00-04:00"))
+    with pytest.raises(LiuError, match="are written by the miner DailyOHLC"):
+        await scanner.add_stock_data_for_date("AA", date(2024, 6, 3))
 
 
 @pytest.mark.parity(19)

@@ -46,9 +46,14 @@ async def test_a_trader_says_what_is_lent_and_sends_no_order() -> None:
     assert [await trader.is_shortable(symbol) for symbol in ("aapl", "gme")] == [True, False]
     with pytest.raises(LiuError, match="return the order for AAPL from run or run_all"):
         await trader.submit_order("AAPL", 1)
-    for asked in (trader.cancel_order("id"), trader.get_order("id"), trader.is_order_completed("id")):
+    for asked in (trader.cancel_order("id"), trader.get_order("id"), trader.get_account_order("x-9", "id")):
         with pytest.raises(LiuError, match=r"cancel with ctx\.cancel"):
             await asked
+    with pytest.raises(LiuError, match=r"cancel with ctx\.cancel"):
+        await trader.is_order_completed("id")
+    with pytest.raises(LiuError, match="Mine is given its batch by trader or backtester"):
+        await trader.create_session("Mine")
+    assert Trader.get_instance() is trader
     await trader.reconnect()
     await trader.run()
     await trader.close()
