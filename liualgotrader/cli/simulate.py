@@ -100,4 +100,5 @@ def _say(spec: MarketSpec, running: RunningMarket, keys: ApiKeys) -> None:
     print(
         f"# its streams: url_override='{running.websocket_url}/v2/iex' (data), '{running.websocket_url}/stream' (orders)"
     )
+    print(f"# control: POST {running.url}/_sim/…, with the header X-LIU-Token from {running.world.token_path}")
     print("# Ctrl-C ends the market", flush=True)

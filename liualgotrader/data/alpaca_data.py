@@ -62,6 +62,7 @@ class AlpacaData(DataAPI):
         feed: str = "",
         timeout_seconds: float = _USUAL_SECONDS,
         tries: int = _TRIES,
+        adjustment: str = "all",
     ) -> None:
         if endpoints is None:
             settings = Settings.resolve()
@@ -70,6 +71,7 @@ class AlpacaData(DataAPI):
         self._endpoints = endpoints
         self._keys = (key_id, secret_key)
         self._feed = feed
+        self._adjustment = adjustment  # of history, the vendor's word
         self._timeout = timeout_seconds
         self._tries = tries
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="alpaca-data")
@@ -101,7 +103,7 @@ class AlpacaData(DataAPI):
     # --- blocking --------------------------------------------------------------------------------
 
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
-        return self._bars(symbols, start, end, minutes, "all")
+        return self._bars(symbols, start, end, minutes, self._adjustment)
 
     def raw_bars_now(
         self, symbols: Sequence[str], start: int, end: int, *, minutes: int

@@ -53,6 +53,8 @@ def data_for(
         feed=feed,
         timeout_seconds=timeout_seconds,
         tries=tries,
+        # A backtest takes splits alone out of its history, and a session on the simulated market sees the same.
+        adjustment="split" if endpoints.loopback else "all",
     )
 
 

@@ -14,7 +14,7 @@ from liualgotrader.common.ports import Asset
 from liualgotrader.data.market_store import MarketStore
 from liualgotrader.tapes.base import ColumnTape, chosen_symbols, day_missing, grouped, played_session
 from liualgotrader.tapes.columns import SymbolColumns, trades_from_bars
-from liualgotrader.tapes.splits import Split, adjusted
+from liualgotrader.tapes.splits import Dividend, Split, adjusted
 
 
 class StoreTape(ColumnTape):
@@ -54,6 +54,9 @@ class StoreTape(ColumnTape):
 
     def splits(self, symbol: str) -> Sequence[Split]:
         return self._store.actions(symbol)[0]
+
+    def dividends(self, symbol: str) -> Sequence[Dividend]:
+        return self._store.actions(symbol)[1]
 
     def _load(self, symbol: str) -> SymbolColumns:
         store = self._store

@@ -27,7 +27,7 @@ _WORDS = {
     "position_intent": INTENTS,
 }
 _KNOWN = frozenset(product(*_WORDS.values()))
-PLACES = Decimal("1e-9")
+PLACES, CENT = Decimal("1e-9"), Decimal("0.01")
 LONGEST_ID = 128
 LARGEST = 1_000_000_000  # of any price, quantity or notional
 
@@ -135,6 +135,8 @@ def _check_fields(request: OrderRequest) -> None:
         raise Refusal.invalid(f"{name} must be at most {LARGEST}")
     if not amount.same_quantum(ONE) and amount != amount.quantize(PLACES):
         raise Refusal.invalid(f"{name} must have at most 9 decimals")
+    if name == "notional" and amount != amount.quantize(CENT):
+        raise Refusal.invalid("notional must have at most 2 decimals")
 
 
 def _check_prices(request: OrderRequest) -> None:

@@ -28,8 +28,12 @@ CONTROL = "/_sim/"
 TOKEN_HEADER = "X-LIU-Token"  # noqa: S105 - the header's name
 VENDOR_RATE = 200
 _MINUTE_SECONDS = 60
-_WEBSOCKETS = ("/stream", "/v2/iex", "/v2/sip")
-_TRADING = ("/v2/account", "/v2/orders", "/v2/positions", "/v2/assets", "/v2/clock", "/v2/calendar")
+LONGEST_ADDRESS = 32 << 10  # bytes of path and query
+_WEBSOCKETS = ("/stream", "/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test")
+_TRADING = (
+    *("/v2/account", "/v2/orders", "/v2/positions", "/v2/assets", "/v2/clock", "/v2/calendar"),
+    *("/v2/watchlists", "/v2/corporate_actions", "/v2/options"),
+)
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 _HTTP_CODES = {404: (40410000, "endpoint not found."), 405: (40510000, "method not allowed.")}
 
@@ -72,6 +76,10 @@ async def check_access(request: web.Request, handler: Handler) -> web.StreamResp
     rate = request.app.get(RATE) if request.path.startswith(_TRADING) else None
     if (refused := _refusal(request)) is not None:
         return refused
+    if len(request.raw_path) > LONGEST_ADDRESS:
+        return failure(
+            414, 41410000, f"the address is longer than {LONGEST_ADDRESS} bytes; ask for fewer symbols at once"
+        )
     response: web.StreamResponse
     if rate is not None and not rate.take():
         response = failure(429, 42910000, "rate limit exceeded")
@@ -96,8 +104,13 @@ async def check_access(request: web.Request, handler: Handler) -> web.StreamResp
 def _refusal(request: web.Request) -> web.Response | None:
     """Return the answer to a request without the right credentials, None for one with them."""
     world, headers = request.app[WORLD], request.headers
-    if not request.path.startswith(CONTROL):  # websockets authenticate by message
-        if request.path in _WEBSOCKETS or world.keys.match(headers.get(KEY_HEADER), headers.get(SECRET_HEADER)):
+    if not request.path.startswith(CONTROL):  # websockets authenticate by message, and an unknown one is no secret
+        is_unknown = request.match_info.http_exception is not None and "Sec-WebSocket-Key" in headers
+        if (
+            request.path in _WEBSOCKETS
+            or is_unknown
+            or world.keys.match(headers.get(KEY_HEADER), headers.get(SECRET_HEADER))
+        ):
             return None
         return failure(401, 40110000, "request is not authorized")
     try:

@@ -5,23 +5,27 @@ Source: Alpaca trading API 2.0.1.
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from datetime import date, timedelta
+from decimal import Decimal
 
 import msgspec
 from aiohttp import web
 
 from liualgotrader.common.calendar import day_of, new_york, session_at_or_after, sessions
-from liualgotrader.common.clock import HOUR, MINUTE, as_datetime
+from liualgotrader.common.clock import HOUR, MINUTE, SECOND, as_datetime
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.exchange.exchange_values import Activity, CashActivity, Refusal
 from liualgotrader.simulator import shapes
-from liualgotrader.simulator.market_loop import WORLD
+from liualgotrader.simulator.market_loop import WORLD, World
 from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, count_in, instant_in, word_in
-from liualgotrader.simulator.wire import MIDNIGHT, answer, failure, midnight_of, new_york_text, words
+from liualgotrader.simulator.wire import MIDNIGHT, answer, failure, flag, midnight_of, new_york_text, words
 
 _SWITCHES = ("no_shorting", "suspend_trade", "fractional_trading")
 _TIMEFRAMES = {"1Min": MINUTE, "5Min": 5 * MINUTE, "15Min": 15 * MINUTE, "1H": HOUR, "1D": 24 * HOUR}
 _SETTLEMENT_DAYS = 1  # T+1 since 2024-05-28
+_PERIOD = re.compile(r"\d{1,4}[DWMAY]")
 routes = web.RouteTableDef()
 _FIRST_OF_CALENDAR, _LAST_OF_CALENDAR = date(1998, 1, 1), date(2050, 12, 24)
 
@@ -62,11 +66,17 @@ async def set_configuration(request: web.Request) -> web.Response:
 
 @routes.get("/v2/account/portfolio/history")
 async def portfolio_history(request: web.Request) -> web.Response:
-    """Return equity over the day that is played; nothing is known of the days before."""
-    world = request.app[WORLD]
+    """Return equity over the day that is played; nothing is known of the days before, whatever the period."""
+    world, query = request.app[WORLD], request.query
     timeframe = word_in(request, "timeframe", _TIMEFRAMES, "1D")
-    start = instant_in(request, "start") or 0
-    end = min(instant_in(request, "end", last=True) or world.now, world.now)
+    hours = word_in(request, "intraday_reporting", ("market_hours", "extended_hours", "continuous"), "market_hours")
+    word_in(request, "pnl_reset", ("per_day", "no_reset"), "per_day")
+    if not _PERIOD.fullmatch(query.get("period") or "1M"):
+        raise Refusal(*BAD_FIELD, f"invalid period: {query['period']}")
+    start, last = instant_in(request, "start") or 0, instant_in(request, "date_end", last=True) or world.now
+    end = min(instant_in(request, "end", last=True) or last, last, world.now)
+    if timeframe != "1D" and hours == "market_hours" and not flag(query.get("extended_hours")):
+        start, end = max(start, world.tape.opens_at), min(end, world.tape.closes_at)
     points = world.equity.points(start, end, _TIMEFRAMES[timeframe])
     base = world.exchange.account(world.account_id).last_equity
     gains = [equity - base for _, equity in points]
@@ -79,9 +89,20 @@ async def portfolio_history(request: web.Request) -> web.Response:
             "base_value": float(round(base, 2)),
             "base_value_asof": world.tape.day.isoformat(),
             "timeframe": timeframe,
-            "cashflow": {},
+            "cashflow": _cashflow(world, words(query.get("cashflow_types")), [second for second, _ in points]),
         }
     )
+
+
+def _cashflow(world: World, kinds: list[str], seconds: list[int]) -> dict[str, list[float]]:
+    """Return by kind how much cash moved up to each point and after the one before; `ALL` are all kinds."""
+    found: dict[str, list[float]] = {}
+    for moved in world.exchange.cash_activities(world.account_id) if seconds else ():
+        if moved.activity_type in kinds or "ALL" in kinds:
+            amounts = found.setdefault(moved.activity_type, [0.0] * len(seconds))
+            place = min(bisect_left(seconds, moved.at // SECOND), len(seconds) - 1)
+            amounts[place] = float(round(Decimal(str(amounts[place])) + moved.amount, 2))
+    return found
 
 
 @routes.get("/v2/account/activities")
@@ -102,7 +123,7 @@ async def list_activities(request: web.Request) -> web.Response:
     every: list[Activity | CashActivity] = [*fills, *cash]
     named = request.match_info.get("activity_type")
     types = {named} if named else set(words(query.get("activity_types")))
-    category = query.get("category")
+    category = word_in(request, "category", ("", "trade_activity", "non_trade_activity")) or None
     if types:
         every = [a for a in every if a.activity_type in types]
     elif category is not None:
@@ -112,7 +133,9 @@ async def list_activities(request: web.Request) -> web.Response:
         every.reverse()
     ids = [activity.id for activity in every]
     token = query.get("page_token") or None
-    first = ids.index(token) + 1 if token in ids else 0
+    if token is not None and token not in ids:
+        raise Refusal(*BAD_FIELD, f"invalid page_token: {token}; it is the id of the last activity of the page before")
+    first = 0 if token is None else ids.index(token) + 1
     return answer([shapes.activity_body(a) for a in every[first : first + size]])
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from aiohttp import web
 
 from liualgotrader.common.clock import machine_now
+from liualgotrader.common.money import ZERO
 from liualgotrader.exchange.exchange_values import Refusal
 from liualgotrader.simulator.faults import DROP_WEBSOCKETS, MUTES, NAMES
 from liualgotrader.simulator.market_loop import MARKET, WORLD
 from liualgotrader.simulator.order_requests import BAD_FIELD, body_of, number_of, text_in
-from liualgotrader.simulator.shapes import activity_body
+from liualgotrader.simulator.shapes import activity_body, conditions_of
 from liualgotrader.simulator.wire import answer, failure, rfc3339
 
 routes = web.RouteTableDef()
@@ -95,6 +96,48 @@ async def move_cash(request: web.Request) -> web.Response:
     return answer(activity_body(moved))
 
 
+@routes.post("/_sim/corrections")
+async def correct(request: web.Request) -> web.Response:
+    """Correct a print: `{"symbol": "ABC", "id": 7, "price": 10.5, "size": 100}`, or cancel it where `size` is missing or 0.
+
+    Clients get the correction and the updated bar of its minute; what has traded at the print stays.
+    """
+    world, body = request.app[WORLD], await body_of(request)
+    symbol, number = text_in(body, "symbol") or "", body.get("id")
+    ticks = world.record.trades(symbol)
+    if not isinstance(number, int) or not 1 <= number <= len(ticks):
+        raise Refusal(*BAD_FIELD, f"id must be that of a print of {symbol} that has been: 1 to {len(ticks)}")
+    price, size = number_of(body, "price"), number_of(body, "size") or ZERO
+    if size < 0 or (size and (price is None or price <= 0)):
+        raise Refusal(*BAD_FIELD, "price must be above 0, and size 0 or more")
+    old, letter = ticks.get(symbol, number - 1), world.symbols.venue(symbol).letter
+    bar = world.record.correct(symbol, number, float(price or 0), float(size))
+    new = ticks.get(symbol, number - 1)
+    was, now = ({"i": number, "p": t.price, "s": t.size, "c": conditions_of(t.flags, t.size)} for t in (old, new))
+    if size:
+        prints = {f"o{name}": value for name, value in was.items()} | {f"c{name}": value for name, value in now.items()}
+        world.data.notice("trades", "c", symbol, world.now, x=letter, **prints)
+    else:
+        world.data.notice("trades", "x", symbol, world.now, x=letter, i=number, p=old.price, s=old.size, a="C")
+    if bar is not None:
+        world.data.updated_bar(bar)
+    world.data.flush(world.now)
+    return answer({"symbol": symbol, "id": number})
+
+
+@routes.post("/_sim/lulds")
+async def set_price_band(request: web.Request) -> web.Response:
+    """Tell clients a price band: `{"symbol": "ABC", "up": 10.5, "down": 9.5}`; it binds no order."""
+    world, body = request.app[WORLD], await body_of(request)
+    symbol, up, down = text_in(body, "symbol") or "", number_of(body, "up"), number_of(body, "down")
+    if symbol not in world.symbols.terms or up is None or down is None or not 0 < down < up:
+        raise Refusal(*BAD_FIELD, "symbol must be one of the market's, and down above 0 and below up")
+    indicator = text_in(body, "indicator") or "B"
+    world.data.notice("lulds", "l", symbol, world.now, u=float(up), d=float(down), i=indicator)
+    world.data.flush(world.now)
+    return answer({"symbol": symbol})
+
+
 @routes.post("/_sim/faults/{name}")
 async def fault(request: web.Request) -> web.StreamResponse:
     """Switch a fault: `{"count": n}` for request faults, `{"on": bool}` for mutes, nothing for the others."""
@@ -111,6 +154,7 @@ async def fault(request: web.Request) -> web.StreamResponse:
     elif name == DROP_WEBSOCKETS:
         world.data.drop_all()
         world.updates.drop_all()
+        world.practice.hub.drop_all()
     else:
         count = body.get("count", 1)
         if not isinstance(count, int):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -22,10 +22,12 @@ from liualgotrader.common.bar_builder import TAPE_RULES, BarBuilder
 from liualgotrader.common.calendar import day_of, new_york
 from liualgotrader.common.clock import HOUR, MINUTE, NEVER, SECOND
 from liualgotrader.common.events import Bar, Counts, MarketEvent, Quote, TradeTick
+from liualgotrader.common.market_columns import BarColumns
 from liualgotrader.common.ports import Tape
 from liualgotrader.simulator.wire import MIDNIGHT, midnight_of
-from liualgotrader.tapes.base import previous_day
+from liualgotrader.tapes.base import ColumnTape, previous_day
 from liualgotrader.tapes.minute_bars import MinuteBars, sum_of
+from liualgotrader.tapes.splits import Dividend, Split, readjusted
 
 _FIRST_DAY = date(1998, 1, 1)
 _PATTERN = re.compile(r"(\d{1,2})?(Min|T|Hour|H|Day|D|Week|W|Month|M)")
@@ -99,6 +101,7 @@ class DayRecord:
         self._quotes: dict[str, QuoteTicks] = {}
         self._days: dict[str, BarBuilder] = {}  # prices of regular trading, volume of the whole day
         self.last_trade: dict[str, int] = {}  # number of the newest print that counts for the last price
+        self.changed: dict[tuple[str, int], str] = {}  # what became of prints that were corrected: the vendor's words
         self.events = 0
         self.bars_due_at = NEVER  # when the first open minute ends
 
@@ -113,12 +116,35 @@ class DayRecord:
         if day is None:
             day = self._days[symbol] = BarBuilder(self.opens_at, self.closes_at, TAPE_RULES)
             self._trades[symbol] = TradeTicks()
-        is_regular = self.opens_at <= at < self.closes_at
-        day.add(at, trade.price, trade.size, flags if is_regular else flags & _VOLUME)
+        self._count(day, trade)
         number = self._trades[symbol].add(trade)
         if flags & _LAST:
             self.last_trade[symbol] = number
         return number
+
+    def correct(self, symbol: str, number: int, price: float, size: float) -> Bar | None:
+        """Change a print, or cancel it with `size` 0, and return the bar of its minute if that has closed.
+
+        The bars of its minute and of the day are what all prints make then.
+        """
+        ticks, row = self._trades[symbol], number - 1
+        if size:
+            ticks.price[row], ticks.size[row] = price, size
+        else:
+            ticks.flags[row] = 0
+        self.changed[symbol, number] = "corrected" if size else "canceled"
+        if number == self.last_trade.get(symbol) and not size:
+            self.last_trade[symbol] = next((n for n in range(number, 0, -1) if ticks.flags[n - 1] & _LAST), 0)
+        day = self._days[symbol] = BarBuilder(self.opens_at, self.closes_at, TAPE_RULES)
+        for trade in (ticks.get(symbol, one) for one in range(len(ticks))):
+            self._count(day, trade)
+        opened_at = ticks.at[row] - ticks.at[row] % MINUTE
+        rows = rows_between(ticks.at, opened_at, opened_at + MINUTE - 1)
+        return self.minutes.recount(symbol, opened_at, (ticks.get(symbol, one) for one in rows))
+
+    def _count(self, day: BarBuilder, trade: TradeTick) -> None:
+        is_regular = self.opens_at <= trade.at < self.closes_at
+        day.add(trade.at, trade.price, trade.size, trade.flags if is_regular else trade.flags & _VOLUME)
 
     def quote(self, quote: Quote) -> None:
         """Take a quote."""
@@ -243,28 +269,52 @@ class HistorySource:
         self._tape, self._record = tape, record
         self._today = new_york(tape.day, MIDNIGHT)
         self._previous: dict[str, Bar | None] = {}
+        self._actions: dict[str, tuple[Sequence[Split], Sequence[Dividend]]] = {}
 
-    def bars(self, symbol: str, timeframe: Timeframe, start: int, end: int) -> Sequence[Bar]:
+    def bars(
+        self, symbol: str, timeframe: Timeframe, start: int, end: int, taken_out: Collection[str] = ("split",)
+    ) -> Sequence[Bar]:
         """Return bars whose label lies in start <= label <= end, oldest first; `opened_at` is the label.
 
-        The newest interval holds what has happened of it; of the present minute nothing.
+        The newest interval holds what has happened of it; of the present minute nothing. `taken_out` of the past are
+        `split` and `dividend`, those that are known by today.
         """
         first = timeframe.label(start)
         source: list[Bar]
         if timeframe.is_intraday:
             stop = end + 24 * HOUR  # `end` is the last label: its interval reaches beyond it by less than a day
             past = self._tape.minute_bars(symbol, first, min(stop, self._today)) if first < self._today else ()
-            source = [*past, *self._record.minutes.bars(symbol, max(first, self._today), stop)]
+            today_bars = self._record.minutes.bars(symbol, max(first, self._today), stop)
+            source = [*self._readjusted(symbol, past, taken_out), *today_bars]
         else:
             from_day = max(day_of(max(first, 0)), _FIRST_DAY)
             last_day = min(day_of(end) + timedelta(days=366), self._tape.day - timedelta(days=1))
-            source = list(self._tape.daily_bars(symbol, from_day, last_day)) if from_day <= last_day else []
+            past = self._tape.daily_bars(symbol, from_day, last_day) if from_day <= last_day else ()
+            source = self._readjusted(symbol, past, taken_out)
             today = self._record.day_bar(symbol)
             if today is not None and today.opened_at >= first:
                 source.append(today)
         if timeframe == Timeframe(1, "Min"):
             return [b for b in source if start <= b.opened_at <= end]
         return [b for b in folded(source, timeframe.label) if start <= b.opened_at <= end]
+
+    def _readjusted(self, symbol: str, past: Sequence[Bar], taken_out: Collection[str]) -> list[Bar]:
+        splits, dividends = self.actions(symbol)
+        if not past or not (splits or dividends) or set(taken_out) == {"split"}:
+            return list(past)
+        columns = BarColumns.of(symbol, past)
+        return readjusted(columns, splits, dividends, self._tape.day, taken_out).bars()
+
+    def actions(self, symbol: str) -> tuple[Sequence[Split], Sequence[Dividend]]:
+        """Return the splits and dividends of a symbol up to today, oldest first; what comes later is not known yet."""
+        tape = self._tape
+        if not isinstance(tape, ColumnTape):
+            return (), ()
+        if symbol not in self._actions:
+            splits = [split for split in tape.splits(symbol) if split.day <= tape.day]
+            dividends = [dividend for dividend in tape.dividends(symbol) if dividend.day <= tape.day]
+            self._actions[symbol] = splits, dividends
+        return self._actions[symbol]
 
     def previous_day(self, symbol: str) -> Bar | None:
         """Return the daily bar of the session before, None if the tape knows of none."""

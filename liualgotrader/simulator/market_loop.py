@@ -26,6 +26,7 @@ from liualgotrader.simulator.asset_codes import SymbolTable
 from liualgotrader.simulator.day_history import DayRecord, EquityCurve, HistorySource
 from liualgotrader.simulator.faults import Faults
 from liualgotrader.simulator.market_hold import Hold
+from liualgotrader.simulator.practice_feed import PracticeFeed
 from liualgotrader.simulator.stream_hubs import DataHub, UpdatesHub
 from liualgotrader.simulator.subscriptions import ApiKeys
 from liualgotrader.tapes.columns import TapeEvent, newest_of
@@ -70,6 +71,7 @@ class World:
     equity: EquityCurve
     data: DataHub
     updates: UpdatesHub
+    practice: PracticeFeed
     page: SessionPage
     token: str = field(repr=False)
     token_path: Path
@@ -251,7 +253,7 @@ class MarketLoop:
         `stated` says that the page's clock runs by itself.
         """
         world = self._world
-        exchange, record, data = world.exchange, world.record, world.data
+        exchange, record, data, before = world.exchange, world.record, world.data, world.now
         event = self._next
         while event is not None and event.at < target:
             if event.at >= record.bars_due_at:
@@ -274,7 +276,7 @@ class MarketLoop:
             world.equity.add(target, exchange.account(world.account_id).equity)
         if not stated:
             self._state_time()
-        sent = data.flush()
+        sent = data.flush(target) | world.practice.play(before, target)
         return world.updates.send(exchange.take_updates()) or sent
 
     def _close_minutes(self, at: int) -> None:

@@ -40,22 +40,36 @@ from liualgotrader.exchange.exchange import Exchange
 from liualgotrader.exchange.fees import FEES
 from liualgotrader.exchange.rules import ExchangeSession, Rules
 from liualgotrader.ipc.session_page import SessionPage
-from liualgotrader.simulator import account_routes, control_routes, data_routes, stream_routes, trading_routes
+from liualgotrader.simulator import (
+    account_routes,
+    control_routes,
+    data_routes,
+    reference_routes,
+    stream_routes,
+    trading_routes,
+    watchlist_routes,
+)
 from liualgotrader.simulator.access import RATE, VENDOR_RATE, RequestRate, apply_faults, check_access
 from liualgotrader.simulator.asset_codes import SymbolTable
 from liualgotrader.simulator.day_history import DayRecord, EquityCurve, HistorySource
 from liualgotrader.simulator.market_hold import Hold
 from liualgotrader.simulator.market_loop import MARKET, WORLD, MarketLoop, World
+from liualgotrader.simulator.practice_feed import PracticeFeed
 from liualgotrader.simulator.stream_hubs import DataHub, UpdatesHub
 from liualgotrader.simulator.subscriptions import ApiKeys
 from liualgotrader.tapes.base import ColumnTape, asset_terms, exchange_session
 
 log = logging.getLogger(__name__)
 
+_FAMILIES = (
+    *(trading_routes, account_routes, watchlist_routes, data_routes, reference_routes),
+    *(stream_routes, control_routes),
+)
 HOST = "127.0.0.1"
 ACCOUNT = "SIM000000001"
 TOKEN_FILE = "sim-token"  # noqa: S105 - a file's name
 _CLOSE_SECONDS = 0.2
+_LONGEST_LINE = 1 << 20  # what is shorter and yet too long is refused in the vendor's JSON, see access.py
 
 
 @dataclass(slots=True)
@@ -83,8 +97,8 @@ class RunningMarket:
         """End the market and every connection, within a second."""
         self.task.cancel()
         self.world.closing.set()
-        self.world.data.close_all(WSCloseCode.GOING_AWAY)
-        self.world.updates.close_all(WSCloseCode.GOING_AWAY)
+        for stream in (self.world.data, self.world.updates, self.world.practice.hub):
+            stream.close_all(WSCloseCode.GOING_AWAY)
         await asyncio.wait([self.task])
         await self._runner.cleanup()
         self._undo.close()
@@ -110,7 +124,9 @@ async def serve(spec: MarketSpec, keys: ApiKeys, *, tape: Tape | None = None) ->
         undo.callback(hold.close)
         loop = MarketLoop(world, hold)
         loop.prepare()
-        runner = web.AppRunner(application(world, loop), access_log=None, shutdown_timeout=_CLOSE_SECONDS)
+        runner = web.AppRunner(
+            application(world, loop), access_log=None, shutdown_timeout=_CLOSE_SECONDS, max_line_size=_LONGEST_LINE
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, HOST, spec.port).start()
@@ -131,7 +147,8 @@ def application(world: World, loop: MarketLoop) -> web.Application:
         world.spec.options.get("requests_per_minute", VENDOR_RATE if 0 < world.spec.speed <= 1 else 0)
     ):
         app[RATE] = RequestRate(world.clock, per_minute)
-    for family in (trading_routes, account_routes, data_routes, stream_routes, control_routes):
+    app[watchlist_routes.LISTS] = {}
+    for family in _FAMILIES:
         app.add_routes(family.routes)
     return app
 
@@ -194,6 +211,7 @@ def make_world(spec: MarketSpec, keys: ApiKeys, page: SessionPage, tape: Tape) -
         equity=EquityCurve(),
         data=DataHub(symbols, page),
         updates=UpdatesHub(page),
+        practice=PracticeFeed(page),
         page=page,
         token=token,
         token_path=token_path,

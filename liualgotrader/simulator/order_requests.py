@@ -44,7 +44,7 @@ def order_request(body: dict[str, Any]) -> OrderRequest:
         side=text_in(body, "side") or (text_in(body, "position_intent") or "").partition("_")[0],
         type=text_in(body, "type") or "",
         time_in_force=text_in(body, "time_in_force") or "",
-        extended_hours=body.get("extended_hours") is True,
+        extended_hours=truth_in(body, "extended_hours"),
         client_order_id=text_in(body, "client_order_id"),
         order_class=text_in(body, "order_class") or "simple",
         take_profit_limit=number_of(target, "limit_price", "take_profit."),
@@ -106,6 +106,14 @@ def text_in(body: dict[str, Any], field: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise Refusal(*BAD_FIELD, f"{field} must be a string")
+
+
+def truth_in(body: dict[str, Any], field: str) -> bool:
+    """Return a field as true or false, false if it is absent. Raises `Refusal` 422."""
+    value = body.get(field)
+    if value is None or isinstance(value, bool):
+        return value is True
+    raise Refusal(*BAD_FIELD, f"{field} must be a boolean")
 
 
 def _object(body: dict[str, Any], field: str) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def account_body(account: values.AccountView) -> dict[str, Any]:
         **_fields(account, "long_market_value short_market_value", money),
         **_fields(account, "initial_margin maintenance_margin last_maintenance_margin", money),
         **_fields(account, "multiplier trading_blocked trade_suspended_by_user shorting_enabled"),
-        "id": str(uuid5(NAMESPACE_URL, f"simulated-market/accounts/{account.account_id}")),
+        "id": account_uuid(account.account_id),
         "account_number": account.account_id,
         "status": "ACTIVE",
         "crypto_status": "INACTIVE",
@@ -106,6 +106,11 @@ def account_body(account: values.AccountView) -> dict[str, Any]:
         "account_blocked": False,
         "created_at": rfc3339(account.created_at),
     }
+
+
+def account_uuid(account_id: str) -> str:
+    """Return the id that the account has on the wires."""
+    return str(uuid5(NAMESPACE_URL, f"simulated-market/accounts/{account_id}"))
 
 
 def configuration_body(settings: values.AccountSettings) -> dict[str, Any]:
@@ -206,6 +211,7 @@ class TradePrint(msgspec.Struct):
     c: tuple[str, ...]
     z: str
     t: Any
+    u: str | UnsetType = UNSET  # canceled, corrected
 
 
 class QuoteRow(msgspec.Struct, rename={"as_": "as"}):
@@ -260,6 +266,13 @@ def conditions_of(flags: int, size: float) -> tuple[str, ...]:
 def trade_row(trade: TradeTick, number: int, venue: VenueCode) -> TradePrint:
     """Return a print for the REST history."""
     return historic(trade_message(trade, number, venue, rfc3339(trade.at)))
+
+
+def auction_print(trade: TradeTick, letter: str) -> dict[str, Any]:
+    """Return the print of an auction; its condition is the last of the print's."""
+    condition = conditions_of(trade.flags, trade.size)[-1]
+    size = whole_if_possible(trade.size)
+    return {"t": rfc3339(trade.at), "x": letter, "p": trade.price, "s": size, "c": condition}
 
 
 def quote_row(quote: Quote, venue: VenueCode) -> QuoteRow:

@@ -8,11 +8,13 @@ until the gateway has handled that too.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
+from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.events import Bar, Quote, Status, TradeTick
 from liualgotrader.exchange.exchange_values import Update
 from liualgotrader.ipc.session_page import Cell, SessionPage
@@ -21,6 +23,7 @@ from liualgotrader.simulator.asset_codes import SymbolTable
 from liualgotrader.simulator.client_outbox import ClientOutbox, Connections, frames_below_limit
 from liualgotrader.simulator.subscriptions import CHANNELS, EVERYTHING, ApiKeys, Codec, StreamSession, by_symbol
 
+SIP_DELAY = 15 * MINUTE
 STREAM = "trade_updates"
 GATEWAY = "order_gateway"
 
@@ -28,14 +31,29 @@ GATEWAY = "order_gateway"
 class Subscriber:
     """One data connection: its conversation, its language, and the messages of the present batch."""
 
-    __slots__ = ("codec", "outbox", "pending", "process", "session")
+    __slots__ = ("codec", "delay", "late", "outbox", "pending", "process", "session")
 
-    def __init__(self, session: StreamSession, codec: Codec, outbox: ClientOutbox, process: str = "") -> None:
+    def __init__(
+        self, session: StreamSession, codec: Codec, outbox: ClientOutbox, process: str = "", delay: int = 0
+    ) -> None:
         self.session = session
         self.codec = codec
         self.outbox = outbox
         self.process = process  # of the session page, empty for outsiders
         self.pending: list[bytes] = []
+        self.delay = delay  # ns of market time
+        self.late: deque[tuple[int, bytes]] = deque()  # what is held back, and until when
+
+    def take_due(self, now: int) -> list[bytes]:
+        """Return the messages that are to be sent now, and queue them no longer."""
+        pending, self.pending = self.pending, []
+        if not self.delay:
+            return pending
+        self.late.extend((now + self.delay, piece) for piece in pending)
+        due = []
+        while self.late and self.late[0][0] <= now:
+            due.append(self.late.popleft()[1])
+        return due
 
     def send(self, messages: list[dict[str, object]]) -> None:
         """Send control messages, each as an array of one, and close the connection if the session has to end."""
@@ -119,22 +137,32 @@ class DataHub(Connections[Subscriber]):
         if takers := self._takers("bars", bar.symbol):
             _queue(takers, lambda codec: shapes.bar_message("b", bar, codec.instant(bar.opened_at)))
 
+    def updated_bar(self, bar: Bar) -> None:
+        """Queue the bar of a minute in which a print was corrected."""
+        if takers := self._takers("updatedBars", bar.symbol):
+            _queue(takers, lambda codec: shapes.bar_message("u", bar, codec.instant(bar.opened_at)))
+
     def daily_bar(self, bar: Bar) -> None:
         """Queue a running daily bar for its subscribers."""
         if takers := self._takers("dailyBars", bar.symbol):
             _queue(takers, lambda codec: shapes.bar_message("d", bar, codec.instant(shapes.day_label(bar))))
 
+    def notice(self, channel: str, kind: str, symbol: str, at: int, **fields: object) -> None:
+        """Queue a message that the market's control asked for: a correction, a cancelled print, a price band."""
+        if takers := self._takers(channel, symbol):
+            body = {"T": kind, "S": symbol, **fields, "z": self._symbols.venue(symbol).tape}
+            _queue(takers, lambda codec: {**body, "t": codec.instant(at)})
+
     def _takers(self, channel: str, symbol: str) -> list[Subscriber] | None:
         wanted = self._wanted[channel]
         return wanted.get(symbol) or wanted.get(EVERYTHING)
 
-    def flush(self) -> bool:
-        """Send what is queued and return whether there was anything."""
+    def flush(self, now: int) -> bool:
+        """Send what is queued and due at `now`, and return whether there was anything."""
         sent = False
         for subscriber in self.members:
-            for pieces in frames_below_limit(subscriber.pending):
+            for pieces in frames_below_limit(subscriber.take_due(now)):
                 sent |= subscriber.outbox.put(subscriber.codec.frame(pieces))
-            subscriber.pending.clear()
         return sent
 
 

@@ -1,4 +1,4 @@
-"""The websockets: the data stream `/v2/iex` and `/v2/sip`, and the order stream `/stream`.
+"""The websockets: the data stream of each feed, and the order stream `/stream`.
 
 Like the vendor's paper service the order stream sends binary frames that hold JSON; the option
 `updates_frames = "text"` sends text as the live service does, and a handshake with
@@ -16,7 +16,7 @@ from liualgotrader.common.tlog import say
 from liualgotrader.simulator import subscriptions as protocol
 from liualgotrader.simulator.client_outbox import MAX_QUEUED_BYTES, ClientOutbox, websocket
 from liualgotrader.simulator.market_loop import WORLD
-from liualgotrader.simulator.stream_hubs import Listener, Subscriber
+from liualgotrader.simulator.stream_hubs import SIP_DELAY, Listener, Subscriber
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +36,12 @@ def _read(message: WSMessage, *, msgpack: bool) -> object:
         return None
 
 
-@routes.get("/v2/iex")
-@routes.get("/v2/sip")
+@routes.get("/v2/{feed:iex|sip|delayed_sip|test}")
 async def serve_data(request: web.Request) -> web.WebSocketResponse:
-    """Serve one client of the data stream until the connection ends; the two stock feeds carry the same tape."""
+    """Serve one client of the data stream until the connection ends.
+
+    `iex` and `sip` carry the same tape, `delayed_sip` a quarter of an hour later, `test` a symbol of its own.
+    """
     world, options, headers = request.app[WORLD], request.app[WORLD].spec.options, request.headers
     socket = websocket()
     await socket.prepare(request)
@@ -47,13 +49,16 @@ async def serve_data(request: web.Request) -> web.WebSocketResponse:
     limit = int(options.get("outgoing_limit_bytes", MAX_QUEUED_BYTES))
     outbox = ClientOutbox(socket, request.transport, binary=codec.binary, limit=limit)
     outbox.overflow_frame = codec.frame([codec.piece(protocol.error(407))])
+    feed = request.match_info["feed"]
+    hub = world.practice.hub if feed == "test" else world.data
     most = int(options.get("connection_limit", 0))
     session = protocol.StreamSession(
         world.keys,
-        admit=lambda: not most or sum(s.session.authenticated for s in world.data.members) < most,
+        admit=lambda: not most or sum(s.session.authenticated for s in hub.members) < most,
         symbol_limit=int(options.get("symbol_limit", 0)),
     )
-    subscriber = Subscriber(session, codec, outbox, headers.get(PROCESS_HEADER, ""))
+    process = headers.get(PROCESS_HEADER, "") if feed in ("iex", "sip") else ""
+    subscriber = Subscriber(session, codec, outbox, process, SIP_DELAY if feed == "delayed_sip" else 0)
 
     def expire() -> None:
         if not session.authenticated:
@@ -62,17 +67,17 @@ async def serve_data(request: web.Request) -> web.WebSocketResponse:
     def hear(message: WSMessage) -> None:
         # A text frame is JSON and a binary one msgpack, whatever the handshake agreed on.
         subscriber.send(session.receive(_read(message, msgpack=True)))
-        world.data.refresh(subscriber)
+        hub.refresh(subscriber)
 
-    world.data.join(subscriber)
+    hub.join(subscriber)
     expiry = asyncio.get_running_loop().call_later(AUTH_SECONDS, expire)
     try:
         subscriber.send(session.open(headers.get(protocol.KEY_HEADER), headers.get(protocol.SECRET_HEADER)))
-        world.data.refresh(subscriber)
+        hub.refresh(subscriber)
         await outbox.converse(hear)
     finally:
         expiry.cancel()
-        world.data.leave(subscriber)
+        hub.leave(subscriber)
         say(log, "data_stream_closed", process=subscriber.process or "outside")
     return socket
 

@@ -24,7 +24,7 @@ from liualgotrader.exchange.exchange_values import AssetTerms
 from liualgotrader.exchange.rules import ExchangeSession
 from liualgotrader.tapes.columns import SymbolColumns, TapeEvent, blocks, merged, quotes_from_trades, trades_from_bars
 from liualgotrader.tapes.minute_bars import bars_every
-from liualgotrader.tapes.splits import Split, ratio_text, split_like
+from liualgotrader.tapes.splits import Dividend, Split, ratio_text, split_like
 
 MOST_JUMPS = 12  # symbols that are named
 _MOST_DAYS = 12  # days that are listed one by one
@@ -204,6 +204,10 @@ class ColumnTape(ABC):
         """Return the splits of a symbol that are known, oldest first."""
         return ()
 
+    def dividends(self, symbol: str) -> Sequence[Dividend]:
+        """Return the dividends of a symbol that are known, oldest first."""
+        return ()
+
     def _jump(self, symbol: str) -> str | None:
         """Return a sentence on a symbol whose open lies as far from its last close as after a split."""
         yesterday = self.day - timedelta(days=1)
@@ -257,6 +261,9 @@ class SecondsTape(ColumnTape):
 
     def splits(self, symbol: str) -> Sequence[Split]:
         return self.whole.splits(symbol)
+
+    def dividends(self, symbol: str) -> Sequence[Dividend]:
+        return self.whole.dividends(symbol)
 
 
 def asset_terms(assets: Iterable[Asset]) -> list[AssetTerms]:

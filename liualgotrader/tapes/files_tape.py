@@ -21,7 +21,7 @@ from liualgotrader.common.ports import Asset
 from liualgotrader.tapes.base import ColumnTape, chosen_symbols, day_missing, grouped, played_session
 from liualgotrader.tapes.columns import SymbolColumns, trades_from_bars
 from liualgotrader.tapes.plain_files import DAYS_IN, FIELDS, ROW, PlainFiles, days_of
-from liualgotrader.tapes.splits import Split, adjusted
+from liualgotrader.tapes.splits import Dividend, Split, adjusted
 
 _PLAYED = ("trades", "quotes", "statuses", "bars", "daily", "splits", "assets")
 
@@ -69,6 +69,9 @@ class FilesTape(ColumnTape):
 
     def splits(self, symbol: str) -> Sequence[Split]:
         return self._files.splits(symbol)
+
+    def dividends(self, symbol: str) -> Sequence[Dividend]:
+        return self._files.dividends(symbol)
 
     def _load(self, symbol: str) -> SymbolColumns:
         files, day = self._files, (self._start, self._end)

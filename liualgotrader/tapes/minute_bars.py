@@ -65,6 +65,21 @@ class MinuteBars:
         closed = self._closed.get(symbol, [])
         return closed[bisect_left(closed, start, key=_opened_at) : bisect_left(closed, end, key=_opened_at)]
 
+    def recount(self, symbol: str, opened_at: int, trades: Iterable[TradeTick]) -> Bar | None:
+        """Make a minute anew from all of its trades, and return its bar if the minute is closed and has one."""
+        minute = BarBuilder(opened_at, opened_at + MINUTE, TAPE_RULES)
+        for trade in trades:
+            minute.add(trade.at, trade.price, trade.size, trade.flags)
+        if (under_way := self._open.get(symbol)) is not None and under_way.opened_at == opened_at:
+            self._open[symbol] = minute
+            return None
+        closed = self._closed.setdefault(symbol, [])
+        place = bisect_left(closed, opened_at, key=_opened_at)
+        bar = minute.bar(symbol) if minute.has_price else None
+        there = closed[place : place + 1]
+        closed[place : place + bool(there and there[0].opened_at == opened_at)] = [] if bar is None else [bar]
+        return bar
+
     def last_bar(self, symbol: str) -> Bar | None:
         """Return the newest closed bar of a symbol."""
         closed = self._closed.get(symbol)

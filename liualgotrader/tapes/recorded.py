@@ -20,7 +20,7 @@ from liualgotrader.common.ports import Asset
 from liualgotrader.tapes import lean
 from liualgotrader.tapes.base import ColumnTape, chosen_symbols, day_missing, grouped, played_session
 from liualgotrader.tapes.columns import SymbolColumns, trades_from_bars
-from liualgotrader.tapes.splits import Split, adjusted
+from liualgotrader.tapes.splits import Dividend, Split, adjusted
 
 _RESOLUTIONS = ("tick", "second", "minute")
 _VENUES = {"N": "NYSE", "Q": "NASDAQ", "P": "ARCA", "A": "AMEX", "Z": "BATS"}
@@ -91,6 +91,9 @@ class RecordedTape(ColumnTape):
         if symbol not in self._splits:
             self._splits[symbol] = self._files.splits(symbol)
         return self._splits[symbol]
+
+    def dividends(self, symbol: str) -> Sequence[Dividend]:
+        return self._files.dividends(symbol)
 
     def _load(self, symbol: str) -> SymbolColumns:
         resolution = self._resolution(symbol, "quote")

@@ -6,7 +6,7 @@ history of a day that is played has only splits taken out, not dividends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -24,6 +24,8 @@ from liualgotrader.common.market_columns import BarColumns, Floats
 
 _ROUNDING = 1e-5  # factor files have seven digits
 _SMALLEST_DIVIDEND = 1e-6  # of the price
+_PRICES = ("open", "high", "low", "close", "average")
+_RAW_PLACES = 4  # of the finest price at which shares trade
 _SMALL = 100  # splits are ratios of small whole numbers
 _LIKE_A_SPLIT = 0.08  # so near a whole number, or 1 over one, lies the overnight ratio of prices across a split
 
@@ -101,8 +103,22 @@ def adjusted(bars: BarColumns, splits: Iterable[Split], day: date, dividends: It
         old = column[before] * ratio if name == "volume" else column[before] * kept / ratio
         return np.concatenate([np.round(old, 6), column[touched:]])
 
-    columns: Any = {name: changed(name) for name in ("open", "high", "low", "close", "volume", "average")}
+    columns: Any = {name: changed(name) for name in (*_PRICES, "volume")}
     return replace(bars, **columns)
+
+
+def readjusted(
+    bars: BarColumns, splits: Iterable[Split], dividends: Iterable[Dividend], day: date, wanted: Collection[str]
+) -> BarColumns:
+    """Return bars at the prices of `day`, from which splits are taken out, with what is `wanted` taken out instead.
+
+    `wanted` names `split`, `dividend`, both or neither; with neither, prices and volumes are those of their own day.
+    """
+    if "split" not in wanted:
+        raw = adjusted(bars, [Split(split.day, 1 / split.ratio) for split in splits], day)
+        prices: Any = {name: np.round(getattr(raw, name), _RAW_PLACES) for name in _PRICES}
+        bars = bars if raw is bars else replace(raw, **prices)
+    return adjusted(bars, (), day, dividends) if "dividend" in wanted else bars
 
 
 def split_like(before: float, after: float) -> float | None:

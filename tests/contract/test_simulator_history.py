@@ -49,6 +49,7 @@ def bars(client: StockHistoricalDataClient, timeframe: TimeFrame, start: datetim
     return found
 
 
+@pytest.mark.vendor("StockHistoricalDataClient.get_stock_bars")
 def test_minute_bars_reach_from_yesterday_to_the_last_closed_minute(
     market: MarketThread, client: StockHistoricalDataClient
 ) -> None:
@@ -97,6 +98,7 @@ def test_bounds_are_inclusive_and_the_order_can_be_turned(
     assert [instant(b.timestamp) for b in found] == [at("09:33"), at("09:32"), at("09:31")]
 
 
+@pytest.mark.vendor("StockHistoricalDataClient.get_stock_trades")
 def test_the_clients_limit_counts_over_all_pages(market: MarketThread, client: StockHistoricalDataClient) -> None:
     request = StockTradesRequest(symbol_or_symbols=["XYZ", "ABC"], start=as_utc(at("09:30")), limit=305)
     found = client.get_stock_trades(request).data
@@ -130,12 +132,19 @@ def test_trades_carry_ids_conditions_and_venue(market: MarketThread) -> None:
     ]
 
 
+@pytest.mark.vendor("StockHistoricalDataClient.get_stock_quotes")
 def test_quotes_are_in_shares(client: StockHistoricalDataClient) -> None:
     request = StockQuotesRequest(symbol_or_symbols="ABC", start=as_utc(at("09:34:59")))
     (quote,) = client.get_stock_quotes(request).data["ABC"]
     assert (quote.bid_price, quote.bid_size, quote.ask_price, quote.ask_size) == (99.99, 500, 100.01, 500)
 
 
+@pytest.mark.vendor(
+    "StockHistoricalDataClient.get_stock_latest_trade",
+    "StockHistoricalDataClient.get_stock_latest_quote",
+    "StockHistoricalDataClient.get_stock_latest_bar",
+    "StockHistoricalDataClient.get_stock_snapshot",
+)
 def test_latest_and_snapshot_show_the_present(market: MarketThread, client: StockHistoricalDataClient) -> None:
     market.go_to(at("09:36:05"))
     trade = client.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols="XYZ"))["XYZ"]

@@ -6,20 +6,24 @@ import asyncio
 import json
 import queue
 import threading
+import urllib.error
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import aiohttp
 import msgpack
 import pytest
 from alpaca.data.enums import DataFeed
+from alpaca.data.historical import StockHistoricalDataClient
 from alpaca.data.live import StockDataStream
+from alpaca.data.requests import StockLatestTradeRequest, StockSnapshotRequest, StockTradesRequest
 from alpaca.trading.client import TradingClient
 from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest
 from alpaca.trading.stream import TradingStream
 
-from liualgotrader.common.clock import SECOND, instant
+from liualgotrader.common.clock import SECOND, as_utc, instant
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread
 from tests.fakes.tapes import at
 
@@ -95,6 +99,12 @@ def listening(world: Any) -> bool:
     return any(x.listens for x in world.updates.members)
 
 
+@pytest.mark.vendor(
+    "StockDataStream.subscribe_trades",
+    "StockDataStream.subscribe_quotes",
+    "StockDataStream.run",
+    "StockDataStream.stop",
+)
 def test_trades_and_quotes_arrive_as_the_clients_models(market: MarketThread, in_thread: Any) -> None:
     client = in_thread(data_stream(market))
     client.stream.subscribe_trades(client.take, "ABC")
@@ -109,6 +119,7 @@ def test_trades_and_quotes_arrive_as_the_clients_models(market: MarketThread, in
     assert isinstance(trade.id, int)
 
 
+@pytest.mark.vendor("StockDataStream.subscribe_bars")
 def test_a_minutes_bar_is_sent_right_after_the_minute_and_is_the_sum_of_its_trades(
     market: MarketThread, in_thread: Any
 ) -> None:
@@ -127,6 +138,7 @@ def test_a_minutes_bar_is_sent_right_after_the_minute_and_is_the_sum_of_its_trad
     assert (xyz.high, xyz.volume, xyz.trade_count) == (300, 6 * 200 + 7, 7)
 
 
+@pytest.mark.vendor("StockDataStream.subscribe_daily_bars")
 def test_the_running_daily_bar_comes_each_minute_under_new_yorks_midnight(market: MarketThread, in_thread: Any) -> None:
     client = in_thread(data_stream(market))
     client.stream.subscribe_daily_bars(client.take, "ABC")
@@ -138,6 +150,7 @@ def test_the_running_daily_bar_comes_each_minute_under_new_yorks_midnight(market
     assert day.volume == 6 * 60 * 200
 
 
+@pytest.mark.vendor("StockDataStream.subscribe_trading_statuses")
 def test_a_halt_is_told(market: MarketThread, in_thread: Any) -> None:
     client = in_thread(data_stream(market))
     client.stream.subscribe_trading_statuses(client.take, "HLT")
@@ -172,6 +185,147 @@ def test_subscriptions_change_while_the_stream_runs(market: MarketThread, in_thr
     assert [t.symbol for t in client.collect(2)] == ["ABC", "ABC"]
 
 
+@pytest.mark.vendor(
+    "StockDataStream.unsubscribe_trades",
+    "StockDataStream.unsubscribe_quotes",
+    "StockDataStream.unsubscribe_bars",
+    "StockDataStream.unsubscribe_updated_bars",
+    "StockDataStream.unsubscribe_daily_bars",
+    "StockDataStream.unsubscribe_trading_statuses",
+)
+def test_every_channel_can_be_left_again(market: MarketThread, in_thread: Any) -> None:
+    client = in_thread(data_stream(market))
+    stream = client.stream
+    stream.subscribe_trades(client.take, "XYZ")
+    pairs = [
+        (stream.subscribe_trades, stream.unsubscribe_trades, "trades"),
+        (stream.subscribe_quotes, stream.unsubscribe_quotes, "quotes"),
+        (stream.subscribe_bars, stream.unsubscribe_bars, "bars"),
+        (stream.subscribe_updated_bars, stream.unsubscribe_updated_bars, "updatedBars"),
+        (stream.subscribe_daily_bars, stream.unsubscribe_daily_bars, "dailyBars"),
+        (stream.subscribe_trading_statuses, stream.unsubscribe_trading_statuses, "statuses"),
+    ]
+    for subscribe, _, _ in pairs:
+        subscribe(client.take, "ABC")
+    client.start()
+    for _, unsubscribe, channel in pairs:
+        wait_for(market, subscribed(channel, "ABC"))
+        unsubscribe("ABC")
+        wait_for(market, partial(_is_not, subscribed(channel, "ABC")))
+    assert subscribed("trades", "XYZ")(market.running.world)
+
+
+def _is_not(look: Callable[[Any], bool], world: Any) -> bool:
+    return not look(world)
+
+
+@pytest.mark.vendor(
+    "StockDataStream.register_trade_corrections",
+    "StockDataStream.register_trade_cancels",
+    "StockDataStream.subscribe_updated_bars",
+)
+def test_a_print_is_corrected_and_cancelled_and_its_minute_told_anew(market: MarketThread, in_thread: Any) -> None:
+    client = in_thread(data_stream(market))
+    client.stream.subscribe_trades(client.take, "XYZ")
+    client.stream.register_trade_corrections(client.take)
+    client.stream.register_trade_cancels(client.take)
+    client.stream.subscribe_updated_bars(client.take, "XYZ")
+    market.go_to(at("09:36"))
+    client.start()
+    wait_for(market, subscribed("updatedBars", "XYZ"))
+    market.control("corrections", {"symbol": "XYZ", "id": 31, "price": 310.5, "size": 50})  # the first after 09:35
+    correction, updated = client.collect(2)
+    assert (correction.symbol, correction.original_id, correction.corrected_id) == ("XYZ", 31, 31)
+    assert (correction.original_price, correction.original_size) == (300.0, 200)
+    assert (correction.corrected_price, correction.corrected_size) == (310.5, 50)
+    assert (instant(updated.timestamp), updated.open, updated.high) == (at("09:35"), 310.5, 310.5)
+    assert (updated.volume, updated.trade_count) == (5 * 200 + 50, 6)
+    market.control("corrections", {"symbol": "XYZ", "id": 36})  # the last of the minute
+    cancel, updated = client.collect(2)
+    assert (cancel.id, cancel.price, cancel.size, cancel.action) == (36, 300.0, 200, "C")
+    assert (updated.volume, updated.trade_count) == (4 * 200 + 50, 5)
+    history = StockHistoricalDataClient(KEY, SECRET, url_override=market.url, raw_data=True)
+    request = StockTradesRequest(symbol_or_symbols="XYZ", start=as_utc(at("09:35")))
+    told = {trade["i"]: trade.get("u") for trade in history.get_stock_trades(request)["XYZ"]}
+    assert told == {31: "corrected", 32: None, 33: None, 34: None, 35: None, 36: "canceled"}
+    latest = history.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols="XYZ"))["XYZ"]
+    assert latest["i"] == 35
+    assert (
+        history.get_stock_snapshot(StockSnapshotRequest(symbol_or_symbols="XYZ"))["XYZ"]["dailyBar"]["v"]
+        == 34 * 200 + 50
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"symbol": "XYZ", "id": 0},
+        {"symbol": "XYZ", "id": 10**9},
+        {"symbol": "XYZ", "id": 1, "size": 5},
+        {"symbol": "NO", "id": 1},
+    ],
+)
+def test_a_print_that_has_not_been_is_not_corrected(market: MarketThread, body: Any) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        market.control("corrections", body)
+    caught.value.close()
+    assert caught.value.code == 422
+
+
+def test_the_test_stream_trades_its_one_symbol_at_any_time(market: MarketThread, in_thread: Any) -> None:
+    stream = StockDataStream(KEY, SECRET, feed=DataFeed.IEX, url_override=f"{market.ws}/v2/test")
+    client = in_thread(stream)
+    client.stream.subscribe_trades(client.take, "FAKEPACA")
+    client.stream.subscribe_quotes(client.take, "*")
+    client.stream.subscribe_bars(client.take, "FAKEPACA")
+    client.start()
+    wait_for(market, lambda world: any("FAKEPACA" in s.session.symbols["bars"] for s in world.practice.hub.members))
+    market.go_to(at("09:37"))
+    got = client.collect(2 * 120 + 2)
+    kinds = [type(one).__name__ for one in got]
+    assert (kinds.count("Trade"), kinds.count("Quote"), kinds.count("Bar")) == (120, 120, 2)
+    assert {one.symbol for one in got} == {"FAKEPACA"}
+    minute = [t for t in got if type(t).__name__ == "Trade" and instant(t.timestamp) < at("09:36")]
+    before, bar = [one for one in got if type(one).__name__ == "Bar"]
+    assert (instant(before.timestamp), instant(bar.timestamp)) == (at("09:34"), at("09:35"))
+    assert (bar.open, bar.close, bar.volume) == (minute[0].price, minute[-1].price, sum(t.size for t in minute))
+    assert (bar.high, bar.low) == (max(t.price for t in minute), min(t.price for t in minute))
+
+
+def test_the_delayed_stream_sends_a_quarter_of_an_hour_later(market: MarketThread, in_thread: Any) -> None:
+    stream = StockDataStream(KEY, SECRET, feed=DataFeed.SIP, url_override=f"{market.ws}/v2/delayed_sip")
+    client = in_thread(stream)
+    client.stream.subscribe_trades(client.take, "XYZ")
+    client.start()
+    wait_for(market, subscribed("trades", "XYZ"))
+    market.go_to(at("09:50"))
+    assert client.got.empty()
+    market.go_to(at("09:50:05"))
+    first = client.next()
+    assert (instant(first.timestamp), client.got.empty()) == (at("09:35") + SECOND // 2, True)
+
+
+@pytest.mark.vendor("StockDataStream.stop_ws", "StockDataStream.close", "TradingStream.stop_ws", "TradingStream.close")
+@pytest.mark.parametrize("kind", [data_stream, trading_stream])
+def test_a_stream_that_its_client_stops_or_closes_is_forgotten(market: MarketThread, kind: Any) -> None:
+    async def conversation() -> None:
+        for end in ("stop_ws", "close"):
+            stream = kind(market)
+            stream._running = True
+            await stream._start_ws()  # connects and authenticates, as run() does before it listens
+            world = market.running.world
+            members = world.updates.members if kind is trading_stream else world.data.members
+            assert len(members) == 1
+            if end == "stop_ws":
+                await stream.stop_ws()
+            await stream.close()
+            while members:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(conversation(), WAIT))
+
+
 def test_six_thousand_symbols_in_fragments_are_one_subscription(market: MarketThread, in_thread: Any) -> None:
     client = in_thread(data_stream(market))
     client.stream.subscribe_trades(client.take, *(f"S{n:04d}" for n in range(6000)), "ABC")
@@ -192,6 +346,7 @@ def test_a_dropped_data_stream_comes_back_and_subscribes_again(market: MarketThr
     assert client.next().symbol == "ABC"
 
 
+@pytest.mark.vendor("TradingStream.subscribe_trade_updates", "TradingStream.run", "TradingStream.stop")
 def test_order_updates_come_in_the_order_of_the_states(market: MarketThread, in_thread: Any) -> None:
     client = in_thread(trading_stream(market))
     client.stream.subscribe_trade_updates(client.take)
@@ -321,6 +476,26 @@ def test_a_wrong_message_is_answered_with_its_code(market: MarketThread, message
         return heard
 
     assert talk(market, "/v2/iex", conversation) == codes
+
+
+def test_a_price_band_is_told(market: MarketThread) -> None:
+    async def conversation(raw: Raw) -> Any:
+        await raw.enter()
+        await raw.say({"action": "subscribe", "lulds": ["ABC"]})
+        await raw.hear()
+        await asyncio.to_thread(market.control, "lulds", {"symbol": "ABC", "up": 105, "down": 95})
+        return await raw.hear()
+
+    assert talk(market, "/v2/sip", conversation) == [
+        {"T": "l", "S": "ABC", "u": 105.0, "d": 95.0, "i": "B", "z": "C", "t": "2024-03-08T14:35:00Z"}
+    ]
+
+
+@pytest.mark.parametrize("path", ["/v1beta1/boats", "/v2/otc", "/v1beta3/crypto/us"])
+def test_a_stream_that_is_not_served_is_404(market: MarketThread, path: str) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        talk(market, path, lambda raw: raw.hear())
+    assert caught.value.status == 404
 
 
 def test_wrong_keys_are_told_and_the_connection_ends(market: MarketThread) -> None:

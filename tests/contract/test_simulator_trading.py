@@ -189,6 +189,13 @@ def broker(market: MarketThread, client: TradingClient) -> WirePort:
     return WirePort(market, client)
 
 
+@pytest.mark.vendor(
+    "TradingClient.submit_order",
+    "TradingClient.replace_order_by_id",
+    "TradingClient.cancel_order_by_id",
+    "TradingClient.cancel_orders",
+    "TradingClient.get_order_by_id",
+)
 class TestTradingClient(TradingContract):
     """The suite, over the wire."""
 
@@ -201,6 +208,7 @@ def buy(client: TradingClient, quantity: float, symbol: str = "ABC", **terms: An
     return client.submit_order(request)
 
 
+@pytest.mark.vendor("TradingClient.get_account")
 def test_the_account_is_whole(client: TradingClient) -> None:
     account = client.get_account()
     assert (account.account_number, account.status.value) == ("SIM000000001", "ACTIVE")
@@ -208,6 +216,7 @@ def test_the_account_is_whole(client: TradingClient) -> None:
     assert account.shorting_enabled and not account.trading_blocked
 
 
+@pytest.mark.vendor("TradingClient.get_account_configurations", "TradingClient.set_account_configurations")
 def test_the_accounts_configuration_can_be_switched(client: TradingClient) -> None:
     settings = client.get_account_configurations()
     settings.no_shorting = True
@@ -217,6 +226,7 @@ def test_the_accounts_configuration_can_be_switched(client: TradingClient) -> No
     assert caught.value.status_code == 403
 
 
+@pytest.mark.vendor("TradingClient.get_open_position")
 def test_positions_are_found_by_symbol_and_asset_id(market: MarketThread, client: TradingClient) -> None:
     buy(client, 10)
     market.go_on(1)
@@ -229,6 +239,7 @@ def test_positions_are_found_by_symbol_and_asset_id(market: MarketThread, client
     assert (caught.value.status_code, caught.value.code) == (404, 40410000)
 
 
+@pytest.mark.vendor("TradingClient.close_position", "TradingClient.get_all_positions")
 def test_a_position_is_closed_in_part_and_whole(market: MarketThread, client: TradingClient) -> None:
     buy(client, 11)
     market.go_on(1)
@@ -241,6 +252,7 @@ def test_a_position_is_closed_in_part_and_whole(market: MarketThread, client: Tr
     assert client.get_all_positions() == []
 
 
+@pytest.mark.vendor("TradingClient.close_all_positions")
 def test_all_positions_are_closed_and_their_orders_canceled_first(market_of: Any) -> None:
     market = market_of(options={}, speed=1.0, free_run=True)
     client = client_of(market)
@@ -268,6 +280,7 @@ def _until(true: Callable[[], bool]) -> None:
         block(0.02)
 
 
+@pytest.mark.vendor("TradingClient.get_orders", "TradingClient.get_order_by_client_id")
 def test_orders_are_listed_in_pages_by_time_and_by_id(market: MarketThread, client: TradingClient) -> None:
     for n in range(5):
         client.submit_order(
@@ -363,6 +376,7 @@ def test_cash_that_makes_no_sense_is_not_moved(market: MarketThread, client: Tra
     assert client.get("/account/activities", {"category": "non_trade_activity"}) == []
 
 
+@pytest.mark.vendor("TradingClient.get_portfolio_history")
 def test_the_portfolio_history_follows_the_equity(market: MarketThread, client: TradingClient) -> None:
     buy(client, 100)
     market.go_to(at("09:42"))
@@ -372,6 +386,7 @@ def test_the_portfolio_history_follows_the_equity(market: MarketThread, client: 
     assert history.timestamp[-1] == at("09:42") // SECOND
 
 
+@pytest.mark.vendor("TradingClient.get_all_assets", "TradingClient.get_asset")
 def test_assets_are_listed_and_found(client: TradingClient) -> None:
     assets = client.get_all_assets(GetAssetsRequest(status="active", asset_class="us_equity"))
     assert [a.symbol for a in assets] == ["ABC", "HLT", "PENY", "XYZ"]
@@ -383,6 +398,7 @@ def test_assets_are_listed_and_found(client: TradingClient) -> None:
     assert caught.value.status_code == 404
 
 
+@pytest.mark.vendor("TradingClient.get_clock", "TradingClient.get_calendar")
 def test_clock_and_calendar_are_the_markets(market: MarketThread, client: TradingClient) -> None:
     clock = client.get_clock()
     assert clock.is_open
@@ -398,7 +414,7 @@ def test_strangers_and_unknown_paths_get_the_vendors_json(market: MarketThread, 
     with pytest.raises(APIError) as caught:
         stranger.get_account()
     assert (caught.value.status_code, caught.value.code) == (401, 40110000)
-    for path in ("/clock/", "/nothing", "/watchlists"):
+    for path in ("/clock/", "/nothing", "/watchlists/mine/too/deep"):
         with pytest.raises(APIError) as caught:
             client.get(path)
         assert (caught.value.status_code, caught.value.code) == (404, 40410000)
