@@ -104,7 +104,7 @@ NOTES = {
     40: "waits for further vendors",
     41: "waits for further vendors; companies are read from Polygon already (row 66)",
     42: "waits for further vendors",
-    46: "not built: a symbol's history begins with its own name",
+    46: "of mergers no ratio is applied, as in the original; a vendor answers by earlier names itself",
     78: "spans are lines of the log; the original sent them to Google Cloud Trace",
     83: 'proved on Linux; macOS is not tried, Windows has none of the sockets between processes (`link = "queue"` is the way there)',
 }

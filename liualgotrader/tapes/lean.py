@@ -8,10 +8,11 @@ Source: the data format of QuantConnect's Lean engine, and AlgoSeek's tick files
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import date, time
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ _BAR_QUOTE = (
 _LONG_BAR = ("start", "open", "high", "low", "close", "volume")
 _TEXT = ("exchange", "condition", "start")
 _SIZES = ("size", "volume", "bid_size", "ask_size")
+_MAP_DAY = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _DAY_MS = 25 * HOUR // MILLISECOND  # on the longest day
 
 
@@ -180,8 +182,27 @@ def days_named(paths: Iterable[Path]) -> set[date]:
     return {day for day in found if FIRST_DAY <= day <= LAST_DAY}
 
 
+def map_rows(folder: Path, symbol: str) -> list[list[str]]:
+    """Return the rows of a symbol's map file, oldest first: last day, symbol until then, letter of the exchange if known.
+
+    Raises:
+        ConfigError: if a row does not begin with a day and a symbol.
+    """
+    path = folder / "map_files" / f"{symbol.lower()}.csv"
+    rows = [line.split(",") for line in path.read_text().split()] if path.exists() else []
+    for number, row in enumerate(rows, 1):
+        if not _MAP_DAY.fullmatch(row[0]) or len(row) < 2 or not is_symbol(row[1].upper()):
+            raise ConfigError(
+                f"{path}, line {number}: a row is a day as YYYYMMDD, a symbol, the letter of its exchange."
+            )
+    return sorted(rows)
+
+
 class LeanFiles:
-    """The bars, splits and dividends of a Lean data folder; nothing is kept in memory."""
+    """The bars, splits and dividends of a Lean data folder; nothing is kept in memory.
+
+    What a symbol's map file says it was called before is read from the files of that name.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -200,19 +221,34 @@ class LeanFiles:
             places.update(p.parent for p in (self.folder / "minute").glob("*/*_trade.zip"))
         return symbols_at(places)
 
+    def names(self, symbol: str, start: int = 0, end: int = NEVER) -> list[tuple[str, int, int]]:
+        """Return what the symbol was called in start <= at < end, oldest first: name, from when, until when."""
+        rows = map_rows(self.folder, symbol)
+        lasts = [min(date.fromisoformat(row[0]), LAST_DAY) for row in rows[:-1]]
+        ends = [*(new_york(last + timedelta(days=1), time()) for last in lasts), NEVER]
+        called = [row[1].upper() for row in rows] or [symbol]
+        spans = zip(called, (max(start, at) for at in [0, *ends]), (min(end, at) for at in ends), strict=False)
+        return [(name, since, until) for name, since, until in spans if since < until]
+
     def bars(self, symbol: str, period: int, start: int = 0, end: int = NEVER) -> BarColumns:
         """Return the bars with start <= opened_at < end at their raw prices.
 
         Daily bars come from the daily file; days that it lacks are summed from regular minutes, if there are any.
         """
-        long = self.folder / _FOLDERS[period] / f"{symbol.lower()}.zip"
+        parts = [self._under(name, symbol, period, *span) for name, *span in self.names(symbol, start, end)]
+        return joined(parts) if parts else BarColumns.of(symbol, ())
+
+    def _under(self, name: str, symbol: str, period: int, start: int, end: int) -> BarColumns:
+        """Return the bars of `symbol` in the files of a name that it had."""
+        long = self.folder / _FOLDERS[period] / f"{name.lower()}.zip"
         parts = [long_bars(long, symbol, period)] if period in (HOUR, DAY) and long.exists() else []
         if period != HOUR:
             interval = MINUTE if period == DAY else period
-            days = {session.day for session in self._sessions(symbol, interval, "trade", start, end)}
+            days = {session.day for session in self._sessions(name, interval, "trade", start, end)}
             if parts:
                 days -= {day_of(at) for at in parts[0].opened_at.tolist()}
-            found = [self._day(symbol, day, interval) for day in sorted(days)]
+            paths = [path_of(self.folder, _FOLDERS[interval], name, day, "trade") for day in sorted(days)]
+            found = [trade_bars(path, symbol, day, interval) for path, day in zip(paths, sorted(days), strict=True)]
             parts += [session_bars(joined(found))] if found and period == DAY else found
         if not parts:
             return BarColumns.of(symbol, ())
@@ -222,10 +258,10 @@ class LeanFiles:
     def ticks(self, symbol: str, start: int, end: int) -> Iterator[TradeColumns | QuoteColumns]:
         """Yield the prints and the quotes of a symbol with start <= at < end, a day of one kind at a time."""
         for kind, read in (("trade", tick_trades), ("quote", tick_quotes)):
-            for session in self._sessions(symbol, 0, kind, start, end):
-                path = path_of(self.folder, "tick", symbol, session.day, kind)
-                rows: Any = read(path, session)
-                yield between(rows, start, end)
+            for name, *span in self.names(symbol, start, end):
+                for session in self._sessions(name, 0, kind, *span):
+                    rows: Any = read(path_of(self.folder, "tick", name, session.day, kind), session)
+                    yield between(rows, *span)
 
     def splits(self, symbol: str) -> Sequence[Split]:
         """Return the splits of the symbol's factor file, oldest first."""
@@ -238,9 +274,6 @@ class LeanFiles:
     def factor_file(self, symbol: str) -> Path:
         """Return where splits and dividends stand."""
         return self.folder / "factor_files" / f"{symbol.lower()}.csv"
-
-    def _day(self, symbol: str, day: date, interval: int) -> BarColumns:
-        return trade_bars(path_of(self.folder, _FOLDERS[interval], symbol, day, "trade"), symbol, day, interval)
 
     def _sessions(self, symbol: str, interval: int, kind: str, start: int, end: int) -> list[TradingSession]:
         """Return the sessions of which there are files that may hold rows with start <= time < end, in order."""

@@ -5,10 +5,12 @@ Each kind of file is read and checked whole: what cannot be is a sentence with f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, time
 from itertools import pairwise, repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.events import SYMBOL_RULE, Counts, TradeTick, is_symbol
 from liualgotrader.common.market_columns import (
     BarColumns,
+    Columns,
     QuoteColumns,
     TradeColumns,
     between,
@@ -60,6 +63,7 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
     "hours": (_SYMBOL, Field("opened_at", Kind.HOUR), *_FIGURES),
     "splits": (_SYMBOL, Field("day", Kind.DAY), Field("ratio", Kind.RATIO)),
     "dividends": (_SYMBOL, Field("day", Kind.DAY), Field("amount", Kind.PRICE), Field("close", Kind.SIDE_PRICE, 0.0)),
+    "renames": (_SYMBOL, Field("day", Kind.DAY), Field("before", Kind.SYMBOL)),
     "assets": (
         *(_SYMBOL, Field("name", Kind.TEXT, ""), Field("exchange", Kind.TEXT, "NYSE")),
         Field("shortable", Kind.YES_NO, True),
@@ -73,7 +77,12 @@ _ONE_EACH = {
         "seconds": "bar of one second",
         "hours": "bar of one hour",
     },
-    **{"splits": "split on one day", "dividends": "dividend on one day", "assets": "row"},
+    **{
+        "splits": "split on one day",
+        "dividends": "dividend on one day",
+        "renames": "name before one day",
+        "assets": "row",
+    },
 }
 DAYS_IN = {"trades": "at", "bars": "opened_at", "quotes": "at"}
 FILES_OF_PERIOD = {SECOND: "seconds", MINUTE: "bars", HOUR: "hours", DAY: "daily"}
@@ -196,30 +205,53 @@ class PlainFiles:
             }
         )
 
+    def names(self, symbol: str, end: int = NEVER) -> list[tuple[str, int, int]]:
+        """Return what the symbol was called before `end`, oldest first: name, from when, until when."""
+        rows = self.rows("renames", symbol)
+        for day, before in zip(*(rows[n].tolist()[::-1] for n in ("day", "before")), strict=True) if rows else ():
+            if (since := new_york(day, time())) < end:
+                return [*self.names(before, since), (symbol, since, end)]
+        return [(symbol, 0, end)]
+
+    def _through(self, symbol: str, read: Callable[[str], Columns]) -> Columns:
+        """Return what `read` gives of each name that the symbol had, while it had it."""
+        parts = [between(read(name), since, until) for name, since, until in self.names(symbol)]
+        return joined(parts) if len(parts) > 1 else parts[0]
+
     def bars(self, symbol: str, period: int, start: int = 0, end: int = NEVER) -> BarColumns:
         """Return the bars with start <= opened_at < end at their raw prices.
 
         Days that lack minute bars are folded from trades, days that lack a daily bar are summed from minutes.
         """
+        return replace(self._through(symbol, lambda name: self._under(name, period, start, end)), symbol=symbol)
+
+    def _under(self, symbol: str, period: int, start: int, end: int) -> BarColumns:
+        """Return the bars of one name."""
         bars = self._written(symbol, period)
         if period == MINUTE and self.rows("trades", symbol) is not None:
-            ticks = between(self.trades(symbol), 0, min(end, NEVER - MINUTE) + MINUTE)
+            ticks = between(self._prints(symbol), 0, min(end, NEVER - MINUTE) + MINUTE)
             new = take(ticks, ~np.isin(day_numbers(ticks.at), day_numbers(bars.opened_at)))
             cells = (getattr(new, name).tolist() for name in new.__slots__)
             bars = _completed(bars, BarColumns.of(symbol, bars_of(map(TradeTick, repeat(symbol), *cells))))
         elif period == DAY:
             bars = _completed(
-                bars, session_bars(self.bars(symbol, MINUTE, start, min(end, NEVER - DAY) + DAY), self._days)
+                bars, session_bars(self._under(symbol, MINUTE, start, min(end, NEVER - DAY) + DAY), self._days)
             )
         return between(bars, start, end)
 
     def trades(self, symbol: str) -> TradeColumns:
         """Return the prints of a symbol."""
-        rows = self.rows("trades", symbol)
-        return no_trades() if rows is None else TradeColumns(*(rows[f.name] for f in FIELDS["trades"][1:]))
+        return self._through(symbol, self._prints)
 
     def quotes(self, symbol: str) -> QuoteColumns:
         """Return the quotes of a symbol."""
+        return self._through(symbol, self._offers)
+
+    def _prints(self, symbol: str) -> TradeColumns:
+        rows = self.rows("trades", symbol)
+        return no_trades() if rows is None else TradeColumns(*(rows[f.name] for f in FIELDS["trades"][1:]))
+
+    def _offers(self, symbol: str) -> QuoteColumns:
         rows = self.rows("quotes", symbol)
         return no_quotes() if rows is None else QuoteColumns(*(rows[f.name] for f in FIELDS["quotes"][1:]))
 
@@ -230,8 +262,7 @@ class PlainFiles:
 
     def splits(self, symbol: str) -> Sequence[Split]:
         """Return the splits of the symbol that `splits` names, oldest first."""
-        rows = self.rows("splits", symbol)
-        return () if rows is None else tuple(map(Split, rows["day"].tolist(), rows["ratio"].tolist()))
+        return tuple(Split(day, ratio) for day, ratio, _ in self._changes("splits", symbol, ("day", "ratio", ROW)))
 
     def dividends(self, symbol: str) -> Sequence[Dividend]:
         """Return the dividends of the symbol that `dividends` names, oldest first.
@@ -239,16 +270,25 @@ class PlainFiles:
         Raises:
             ConfigError: if the close before one is neither stated nor in the daily bars.
         """
-        rows = self.rows("dividends", symbol)
-        days = self.bars(symbol, DAY) if rows and not np.all(rows["close"]) else BarColumns.of(symbol, ())
+        rows = self._changes("dividends", symbol, _DIVIDEND)
+        days = BarColumns.of(symbol, ()) if all(row[2] for row in rows) else self.bars(symbol, DAY)
         found = []
-        for day, amount, close, row in zip(*(rows[n].tolist() for n in _DIVIDEND), strict=True) if rows else ():
+        for day, amount, close, row in rows:
             before = close or float(np.append(0.0, days.close)[np.searchsorted(days.opened_at, new_york(day, time()))])
             if not before:
                 where = self.table("dividends").place(row)
                 raise ConfigError(f"{where}: no close of {symbol} before {day} is known; state it in a column `close`.")
             found.append(Dividend(day, amount, before))
         return tuple(found)
+
+    def _changes(self, kind: str, symbol: str, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Return the rows of days in each name that the symbol had, while it had it; the day comes first."""
+        found: list[tuple[Any, ...]] = []
+        for name, since, until in self.names(symbol):
+            if (rows := self.rows(kind, name)) is not None:
+                every = zip(*(rows[n].tolist() for n in columns), strict=True)
+                found += [row for row in every if since <= new_york(row[0], time()) < until]
+        return found
 
     def _written(self, symbol: str, period: int) -> BarColumns:
         rows = self.rows(FILES_OF_PERIOD[period], symbol)

@@ -64,8 +64,7 @@ class RecordedTape(ColumnTape):
             raise day_missing(self._folder, day, days_of(self._folder))
         assets = []
         for s in chosen_symbols(symbols, existing, f"{self._folder}"):
-            path = self._folder / "map_files" / f"{s.lower()}.csv"  # last day, symbol, letter of the primary exchange
-            rows = [line.split(",") for line in path.read_text().split()] if path.exists() else []
+            rows = lean.map_rows(self._folder, s)
             letters = [row[2] for row in rows if len(row) > 2 and row[0] >= f"{day:%Y%m%d}"]
             assets.append(Asset(s, s, _VENUES.get(letters[0] if letters else "N", "NYSE")))
         super().__init__(session, assets)

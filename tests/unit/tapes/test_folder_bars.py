@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from liualgotrader.cli import liu
 from liualgotrader.common.calendar import new_york, session_of
 from liualgotrader.common.clock import DAY, HOUR, MINUTE, NEVER, SECOND
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.market_columns import BarColumns
+from liualgotrader.data.market_store import MarketStore
 from liualgotrader.tapes.splits import Dividend, Split, adjusted
 from liualgotrader.tapes.tape_factory import folder_bars, folder_dividends, folder_splits
 from tests.fakes.lean import MS_0930, LeanFolder
@@ -206,3 +208,58 @@ def test_adjusted_closes_agree_with_a_vendor_who_adjusts_for_splits_and_dividend
     ours = adjusted(bars, splits, days[-1], [Dividend(days[i], cash, float(raw[i - 1])) for i, cash in paid]).close
     assert len(paid) == 4
     assert ours / ours[-1] == pytest.approx(theirs / theirs[-1], rel=2e-4)
+
+
+# --- names that changed ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parity(46)
+@pytest.mark.realdata
+def test_a_symbol_that_was_called_otherwise_for_three_years_has_one_history() -> None:
+    """SunPower was SPWR to 2008-09-29, SPWRA to 2011-11-16, and SPWR again; figures are those of the files."""
+    folder = real_data("lean")
+    bars = folder_bars(folder, HOUR, 0, NEVER, ["SPWR"])["SPWR"]
+    assert len(bars.opened_at) == 1489 + 1108 + 211
+    assert np.all(np.diff(bars.opened_at) > 0)
+    changed = int(np.searchsorted(bars.opened_at, new_york(date(2008, 9, 30), time())))
+    assert (bars.close[changed - 1], bars.close[changed]) == (67.30, 66.89)
+    again = int(np.searchsorted(bars.opened_at, new_york(date(2011, 11, 17), time())))
+    assert (bars.close[again - 1], bars.open[again]) == (26.36, 8.60)
+    assert len(folder_bars(folder, HOUR, 0, NEVER, ["SPWRA"])["SPWRA"].opened_at) == 1108
+
+
+@pytest.mark.parity(46)
+def test_history_splits_and_dividends_go_on_under_a_new_name(tmp_path: Path) -> None:
+    write(tmp_path, "renames.csv", "symbol,day,before", "META,2022-06-09,FB", "FB,2022-06-07,TFB")
+    write(
+        tmp_path,
+        "daily.csv",
+        "symbol,day,open,high,low,close,volume",
+        "TFB,2022-06-06,10,12,9,11,100",
+        "FB,2022-06-07,11,13,10,12,100",
+        "FB,2022-06-08,12,14,11,13,100",
+        "FB,2022-06-09,500,500,500,500,1",  # another company's, which took the name over
+        "META,2022-06-09,13,15,12,14,100",
+    )
+    write(tmp_path, "splits.csv", "symbol,day,ratio", "FB,2022-06-08,2", "FB,2022-06-10,3", "META,2022-06-09,4")
+    write(tmp_path, "dividends.csv", "symbol,day,amount", "FB,2022-06-08,1")
+    assert folder_bars(tmp_path, DAY, 0, NEVER, ["META"])["META"].close.tolist() == [11, 12, 13, 14]
+    assert folder_bars(tmp_path, DAY, 0, NEVER, ["FB"])["FB"].close.tolist() == [11, 12, 13, 500]
+    assert folder_splits(tmp_path, "META") == (Split(date(2022, 6, 8), 2.0), Split(date(2022, 6, 9), 4.0))
+    assert folder_dividends(tmp_path, "META") == (Dividend(date(2022, 6, 8), 1.0, 12.0),)
+    assert liu.run(["data", "import", str(tmp_path), "--home", str(tmp_path / "home"), "--symbols", "META"]) == 0
+    store = MarketStore(tmp_path / "home" / "market")
+    assert store.read("META", DAY, 0, NEVER).close.tolist() == [11, 12, 13, 14]
+    assert [split.ratio for split in store.actions("META")[0]] == [2.0, 4.0]
+
+
+def test_two_names_before_one_day_and_a_map_file_that_is_none_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "renames.csv", "symbol,day,before", "META,2022-06-09,FB", "META,2022-06-09,X")
+    write(tmp_path, "daily.csv", "symbol,day,open,high,low,close,volume", "META,2022-06-09,13,15,12,14,100")
+    with pytest.raises(ConfigError, match="a second name before one day of META"):
+        folder_bars(tmp_path, DAY, 0, NEVER, ["META"])
+    lean = tmp_path / "lean"
+    LeanFolder(lean).daily("abc", ["20131004 00:00,90000,99000,89000,98500,7000"])
+    write(lean, "map_files/abc.csv", "20131004,abc,Q", "soon,abd,Q")
+    with pytest.raises(ConfigError, match=r"abc\.csv, line 2: a row is a day as YYYYMMDD"):
+        folder_bars(lean, DAY, 0, NEVER, ["ABC"])
