@@ -161,12 +161,12 @@ async def most_actives(request: web.Request) -> web.Response:
     return answer({"most_actives": rows, "last_updated": rfc3339(world.now)})
 
 
-@routes.get("/v1beta1/screener/{market}/movers")
+@routes.get("/v1beta1/screener/{market:stocks|crypto}/movers")
 async def movers(request: web.Request) -> web.Response:
     """Return the symbols that have risen and fallen most since the close before, in percent."""
     world, market = request.app[WORLD], request.match_info["market"]
-    if market != "stocks":
-        return failure(501, 50110000, f"{market} is not traded on this simulated market, stocks are")
+    if market == "crypto":
+        return failure(501, 50110000, "crypto is not traded on this simulated market, stocks are")
     top = count_in(request, "top", 10, 50)
     rows = [row for symbol in world.symbols.terms if (row := _move(world, symbol)) is not None]
     rows.sort(key=lambda row: (-row["percent_change"], row["symbol"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
@@ -135,8 +136,89 @@ def test_a_body_that_cannot_be_read_is_refused_in_a_sentence(
     assert 400 <= refused_or_done(market, method, path, body) < 500
 
 
+SWITCHES = [
+    "no_shorting",
+    "suspend_trade",
+    "fractional_trading",
+    "max_margin_multiplier",
+    "dtbp_check",
+    "ptp_no_exception_entry",
+]
+
+
+@MANY
+@given(
+    st.one_of(
+        st.tuples(st.just(("PATCH", "/v2/account/configurations")), st.dictionaries(st.sampled_from(SWITCHES), VALUES)),
+        st.tuples(
+            st.sampled_from([("POST", "/v2/watchlists"), ("POST", "/v2/watchlists/x"), ("PUT", "/v2/watchlists:by_name?name=x")]),
+            st.dictionaries(st.sampled_from(["name", "symbols", "symbol"]), VALUES),
+        ),
+    )
+)  # fmt: skip
+def test_settings_and_lists_of_any_values_are_taken_or_refused_in_a_sentence(
+    market: MarketThread, what: tuple[tuple[str, str], dict[str, Any]]
+) -> None:
+    (method, path), body = what
+    refused_or_done(market, method, path, json.dumps(body).encode())
+    usual = {"no_shorting": False, "suspend_trade": False, "fractional_trading": True, "max_margin_multiplier": "4"}
+    assert ask(market, "PATCH", "/v2/account/configurations", json.dumps(usual).encode())[0] == 200
+
+
+@MANY
+@given(
+    st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=40),
+    st.sampled_from([KEY_HEADER, SECRET_HEADER]),
+)
+def test_wrong_keys_of_any_text_are_refused(market: MarketThread, text: str, header: str) -> None:
+    if text.strip() in (KEY, SECRET):
+        return
+    line = http.client.HTTPConnection("127.0.0.1", market.running.port, timeout=10)
+    try:
+        line.request("DELETE", "/v2/orders", None, {KEY_HEADER: KEY, SECRET_HEADER: SECRET} | {header: text})
+        answer = line.getresponse()
+        assert (answer.status, json.loads(answer.read())["code"]) == (401, 40110000)
+    finally:
+        line.close()
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"POST /v2/ord",
+        b"POST /v2/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{",
+        b"POST /v2/orders HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+        b"GET /v2/iex HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n",
+    ],
+)
+def test_a_request_that_is_never_finished_holds_up_nobody(market: MarketThread, begun: bytes) -> None:
+    keys = f"\r\n{KEY_HEADER}: {KEY}\r\n{SECRET_HEADER}: {SECRET}\r\n".encode()
+    before = books(market)
+    lines = [socket.create_connection(("127.0.0.1", market.running.port), 10) for _ in range(20)]
+    try:
+        for line in lines:
+            line.sendall(begun.replace(b"\r\n", keys, 1))
+        assert ask(market, "GET", "/v2/clock")[0] == 200
+    finally:
+        for line in lines:
+            line.close()
+    assert ask(market, "GET", "/v2/clock")[0] == 200
+    assert books(market) == before
+
+
+def test_a_client_that_does_not_read_its_answers_holds_up_nobody(market: MarketThread) -> None:
+    address = "/v2/stocks/quotes?symbols=ABC&start=2024-03-08&limit=10000"
+    request = f"GET {address} HTTP/1.1\r\nHost: x\r\n{KEY_HEADER}: {KEY}\r\n{SECRET_HEADER}: {SECRET}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", market.running.port), 10) as deaf:
+        deaf.sendall(request * 50)
+        for _ in range(20):
+            assert ask(market, "GET", "/v2/clock")[0] == 200
+
+
 # --- the streams -------------------------------------------------------------------------------------------
 
+STREAMS = ["/v2/iex", "/v2/delayed_sip", "/v2/test", "/stream"]
 NESTED = st.recursive(VALUES, lambda inside: st.lists(inside, max_size=3) | st.dictionaries(TEXTS, inside, max_size=3))
 WORDS = st.sampled_from(["action", "key", "secret", "data", "trades", "quotes", "bars", "streams", "key_id"])
 ACTIONS = st.sampled_from(["auth", "authenticate", "subscribe", "unsubscribe", "listen"])
@@ -149,7 +231,7 @@ DEEP: list[bytes | str] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ["/v2/iex", "/stream"])
+@pytest.mark.parametrize("path", STREAMS)
 @pytest.mark.parametrize("language", ["json", "msgpack"])
 @pytest.mark.parametrize("message", DEEP, ids=range(len(DEEP)))
 def test_a_message_that_cannot_be_read_is_answered_on_every_stream(
@@ -159,7 +241,7 @@ def test_a_message_that_cannot_be_read_is_answered_on_every_stream(
 
 
 @MANY
-@given(st.sampled_from(["/v2/iex", "/stream"]), st.sampled_from(["json", "msgpack"]), MESSAGES)
+@given(st.sampled_from(STREAMS), st.sampled_from(["json", "msgpack"]), MESSAGES)
 def test_a_message_of_any_content_is_answered_on_every_stream(
     market: MarketThread, path: str, language: str, message: Any
 ) -> None:
