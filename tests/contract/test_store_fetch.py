@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 
 from liualgotrader.cli import liu
@@ -22,6 +23,7 @@ from liualgotrader.tapes.splits import Split
 from tests.fakes.http_vendor import answering
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread
 from tests.fakes.tapes import DAILY_CLOSES, at
+from tools.store_repair import run
 
 FETCH = ("data", "fetch", "abc,penny.x", "--from", "2024-02-28", "--to", "2024-03-08")
 
@@ -115,3 +117,16 @@ def test_splits_and_dividends_of_all_pages_are_read_by_their_ex_date() -> None:
 def test_a_split_that_cannot_be_is_said_with_its_field(odd: object, field: str) -> None:
     with pytest.raises(DataUnavailable, match=field):
         told(lambda query: {"corporate_actions": odd, "next_page_token": None})
+
+
+@pytest.mark.usefixtures("_keys")
+def test_a_damaged_file_of_a_vendor_s_is_fetched_again(market: MarketThread, tmp_path: Path) -> None:
+    market.go_to(at("09:40"))
+    assert liu.run([*FETCH, "--home", str(tmp_path)]) == 0
+    path = tmp_path / "market/bars/day/ABC.arrow"
+    good = path.read_bytes()
+    first = np.float64(next(iter(DAILY_CLOSES.values()))).tobytes()
+    path.write_bytes(good.replace(first, np.float64(1.0).tobytes(), 1))
+    assert run(["--home", str(tmp_path)]) == 3
+    assert run(["--home", str(tmp_path), "--fix"]) == 0
+    assert path.read_bytes() == good
