@@ -8,13 +8,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+import sys
 import tempfile
+from collections.abc import Callable, Coroutine
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from liualgotrader.cli.trader import requests
 from liualgotrader.cli.trader_arguments import request_from
-from liualgotrader.common.clock import clock_text
+from liualgotrader.common.clock import NEVER, WallClock, clock_text
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.supervisor.request import batch_account, generated_pair, market_spec, simulated_hours
@@ -22,7 +27,6 @@ from liualgotrader.supervisor.request import batch_account, generated_pair, mark
 if TYPE_CHECKING:
     from liualgotrader.common.session_plan import MarketSpec
     from liualgotrader.simulator.market_server import RunningMarket
-    from liualgotrader.simulator.subscriptions import ApiKeys
     from liualgotrader.supervisor.request import TraderRequest
 
 
@@ -36,11 +40,11 @@ def simulate(options: argparse.Namespace) -> int:
     request = request_from(options)
     if request.data and not request.day:
         raise ConfigError("--data needs --date, the recorded day to play")
-    if "-" in request.window_to:
-        raise ConfigError("`liu simulate` serves one day: --to is a time like 10:15")
     stated = {name: getattr(options, name, None) for name in ("fills", "fees", "latency_ms")}
-    with tempfile.TemporaryDirectory(prefix="liu-market-") as folder:
-        return asyncio.run(_serve(_spec(request, Settings.resolve(stated), options.seed, Path(folder))))
+    settings = Settings.resolve(stated)
+    with tempfile.TemporaryDirectory(prefix="liu-market-") as name:
+        days, folder = requests(request, Path(name)), Path(name)
+        return asyncio.run(_serve(days, lambda day: _spec(day, settings, options.seed, folder)))
 
 
 def _spec(request: TraderRequest, settings: Settings, seed: int, folder: Path) -> MarketSpec:
@@ -51,54 +55,72 @@ def _spec(request: TraderRequest, settings: Settings, seed: int, folder: Path) -
     return market_spec(request, settings.simulation, hours, seed, account, not_before=account.now)
 
 
-async def _serve(spec: MarketSpec) -> int:
+async def _serve(days: list[TraderRequest], spec_of: Callable[[TraderRequest], MarketSpec]) -> int:
+    """Serve one session after the other on one port, for one key pair; at the end of the last the market stands."""
     from liualgotrader.simulator.market_server import about, keep, serve
     from liualgotrader.simulator.subscriptions import ApiKeys
 
     key_id, secret_key = generated_pair()
-    keys = ApiKeys(key_id.reveal(), secret_key.reveal())
-    running = await serve(spec, keys)
-    _say(spec, running, keys)
-    for sentence in chain.from_iterable(about(running.world.tape).values()):
-        print(f"# {sentence}", flush=True)
-    stopping = asyncio.Event()
+    keys, stopping = ApiKeys(key_id.reveal(), secret_key.reveal()), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    ended, stopped = (asyncio.ensure_future(event.wait()) for event in (running.loop.ended, stopping))
-    try:
-        await asyncio.wait([running.task, ended, stopped], return_when=asyncio.FIRST_COMPLETED)
-        if ended.done():
-            keep(running.world.exchange, spec)
-            print(f"the session of {spec.day} is over, and the market stands; Ctrl-C ends it", flush=True)
-            await asyncio.wait([running.task, stopped], return_when=asyncio.FIRST_COMPLETED)
-        if running.task.done():
-            running.task.result()  # a bug of ours: raise it
-            await stopped
-    finally:
-        ended.cancel()
-        stopped.cancel()
-        at = clock_text(running.world.now)
-        await running.close()
-    keep(running.world.exchange, spec)
-    print(f"ended at {at} New York, {running.world.orders_taken} orders", flush=True)
+    port, orders, at = days[0].port, 0, ""
+    for day in days:
+        spec = spec_of(msgspec.structs.replace(day, port=port))
+        running = await serve(spec, keys)
+        port = running.port
+        _say(spec, running, whole=day is days[0])
+        for sentence in chain.from_iterable(about(running.world.tape).values()):
+            print(f"# {sentence}", flush=True)
+        line = asyncio.create_task(_follow(running))
+        try:
+            await _until_any(running.task, running.loop.ended.wait(), stopping.wait())
+            if running.task.done():
+                running.task.result()  # a bug of ours: raise it
+            if day is days[-1] and not stopping.is_set():
+                keep(running.world.exchange, spec)
+                print(f"the session of {spec.day} is over, and the market stands; Ctrl-C ends it", flush=True)
+                await stopping.wait()
+        finally:
+            line.cancel()
+            at = clock_text(running.world.now)
+            await running.close()
+        keep(running.world.exchange, spec)
+        orders += running.world.orders_taken
+        if stopping.is_set():
+            break
+    print(f"ended at {at} New York, {orders} orders", flush=True)
     return 0
 
 
-def _say(spec: MarketSpec, running: RunningMarket, keys: ApiKeys) -> None:
-    print(
-        f"# simulated market of {spec.day}, account {running.world.account_id}, from {clock_text(spec.starts_at)} New York"
-    )
-    for name, value in (
-        ("APCA_API_KEY_ID", keys.key_id),
-        ("APCA_API_SECRET_KEY", keys.secret_key),
-        ("APCA_API_BASE_URL", running.url),
-        ("APCA_API_DATA_URL", running.url),
-        ("ALPACA_STREAM_URL", running.websocket_url),
-    ):
+async def _until_any(task: asyncio.Task[None], *others: Coroutine[Any, Any, Any]) -> None:
+    """Return once one of these is done; the coroutines are given up then."""
+    waits = [asyncio.ensure_future(one) for one in others]
+    await asyncio.wait([task, *waits], return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+async def _follow(running: RunningMarket) -> None:
+    """Show in a terminal, in one line, how far the market is and who listens."""
+    world, clock = running.world, WallClock()
+    while sys.stderr.isatty():
+        clients = f"{len(world.data.members)} data and {len(world.updates.members)} order streams"
+        coming = f"next fault at {clock_text(world.faults.due_at)}" if world.faults.due_at < NEVER else ""
+        figures = f"{world.record.events:,} events, {world.orders_taken} orders, {clients}"
+        print(f"\r{clock_text(world.now)} New York  {figures}  {coming}\033[K", end="", file=sys.stderr, flush=True)
+        await clock.sleep(1)
+
+
+def _say(spec: MarketSpec, running: RunningMarket, *, whole: bool) -> None:
+    account, begin = running.world.account_id, clock_text(spec.starts_at)
+    print(f"# simulated market of {spec.day}, account {account}, from {begin} New York", flush=True)
+    if not whole:
+        return
+    for name, value in running.environment.items():
         print(f"export {name}={value}")
     print(f"# alpaca-py's clients: url_override={running.url!r}")
-    print(
-        f"# its streams: url_override='{running.websocket_url}/v2/iex' (data), '{running.websocket_url}/stream' (orders)"
-    )
+    streams = running.websocket_url
+    print(f"# its streams: url_override='{streams}/v2/iex' (data), '{streams}/stream' (orders)")
     print(f"# control: POST {running.url}/_sim/…, with the header X-LIU-Token from {running.world.token_path}")
     print("# Ctrl-C ends the market", flush=True)

@@ -17,6 +17,7 @@ import msgspec
 from liualgotrader.common.clock import MINUTE, QUANTUM, SECOND
 from liualgotrader.common.endpoint_address import canonical_address, is_loopback
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.fault_script import ScriptedFault
 from liualgotrader.common.files import replace_file
 from liualgotrader.common.tradeplan import FillProfile, Limits, Timings, TradePlan
 
@@ -234,4 +235,5 @@ class MarketSpec(msgspec.Struct, frozen=True):
     latency: int = 1_000_000  # ns of market time from acceptance to the book
     state: str = ""  # a file: accounts are kept over restarts
     bypass: bool = False  # the exchange may have been shut on the day
+    faults: tuple[ScriptedFault, ...] = ()
     options: dict[str, Any] = {}

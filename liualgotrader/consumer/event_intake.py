@@ -61,6 +61,7 @@ class Gate:
             page.waiting
             and all(
                 get(row, Cell.LIFE) != Life.READY
+                or get(row, Cell.CUT_OFF)
                 or (
                     get(row, Cell.BUSY) == 0
                     and (anchor is None or get(row, Cell.DEADLINE) > anchor.market0)
@@ -71,7 +72,7 @@ class Gate:
                 for row, *links in self._before
             )
             and not any(get(row, Cell.LIFE) == Life.READY and get(row, Cell.ACTING) for row in self._after)
-            and all(page.handled(link) >= page.sent(link) for link in self._foreign)
+            and all(page.handled(link) >= page.sent(link) or not page.waits_for(link) for link in self._foreign)
             and page.sent(self._market) - page.handled(self._market) <= market_messages
             and page.sent(self._news) - page.handled(self._news) <= news_messages
             and page.snapshot() == before

@@ -55,6 +55,7 @@ class Cell(IntEnum):
     UPDATES_SENT = 12  # number of the newest order update sent to it, and handled by it
     UPDATES_HANDLED = 13
     ACTING = 14  # 1 while a consumer acts on what it has gathered (they take turns while the market is held)
+    CUT_OFF = 15  # 1 while a scripted fault keeps it from the simulated market: nobody waits for it
 
 
 class Anchor(NamedTuple):
@@ -212,6 +213,13 @@ class SessionPage:
         """State how many messages were handled; the reader calls it after all that follows from them was sent."""
         self._cells[self._first_link + link * _LINK_CELLS + 1] = count
 
+    def waits_for(self, link: int) -> bool:
+        """Return whether the reader of a link can take what is on its way: a producer that is cut off takes nothing."""
+        name = self.links[link]
+        if name != "picks" and not name.startswith("needs-"):
+            return True
+        return not self.get(self.process("producer"), Cell.CUT_OFF)
+
     # --- the held market ---------------------------------------------------------------------------
 
     def set_waiting(self, waiting: bool) -> None:
@@ -251,7 +259,7 @@ class SessionPage:
         reasons: list[str] = []
         for index, name in enumerate(self.processes):
             row = cells[index * _PROCESS_CELLS : (index + 1) * _PROCESS_CELLS]
-            if row[Cell.LIFE] in _AWAY:
+            if row[Cell.LIFE] in _AWAY or row[Cell.CUT_OFF]:
                 continue
             if row[Cell.LIFE] == Life.DOWN:
                 reasons.append(f"{name} is not up")
@@ -266,7 +274,7 @@ class SessionPage:
         base = len(self.processes) * _PROCESS_CELLS
         for index, name in enumerate(self.links):
             at = base + index * _LINK_CELLS
-            if cells[at + 1] < cells[at]:
+            if cells[at + 1] < cells[at] and self.waits_for(index):
                 reasons.append(f"link {name} is not empty")
         return reasons
 

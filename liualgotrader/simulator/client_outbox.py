@@ -137,6 +137,7 @@ class Connections(Generic[Member]):
     def __init__(self) -> None:
         self.members: list[Member] = []
         self.muted = False
+        self.down = False  # nobody can connect
 
     def join(self, member: Member) -> None:
         """Add a new connection."""

@@ -8,6 +8,7 @@ runs continuously, without one it jumps as fast as the machine can.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,14 @@ from typing import cast
 
 from aiohttp import web
 
-from liualgotrader.common.clock import MILLISECOND, NEVER, SECOND, Clock, grid_after, grid_at_or_after
+from liualgotrader.common.clock import MILLISECOND, NEVER, SECOND, Clock, clock_text, grid_after, grid_at_or_after
 from liualgotrader.common.events import Quote, TradeTick
+from liualgotrader.common.fault_script import ScriptedFault, nanoseconds
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
+from liualgotrader.common.tlog import say
 from liualgotrader.exchange.exchange import Exchange
-from liualgotrader.exchange.exchange_values import OrderRequest, OrderView
+from liualgotrader.exchange.exchange_values import OrderRequest, OrderView, Refusal
 from liualgotrader.ipc.session_page import Anchor, SessionPage
 from liualgotrader.simulator.asset_codes import SymbolTable
 from liualgotrader.simulator.day_history import DayRecord, EquityCurve, HistorySource
@@ -30,6 +33,8 @@ from liualgotrader.simulator.practice_feed import PracticeFeed
 from liualgotrader.simulator.stream_hubs import DataHub, UpdatesHub
 from liualgotrader.simulator.subscriptions import ApiKeys
 from liualgotrader.tapes.columns import TapeEvent, newest_of
+
+log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.002  # machine time between two looks of a clock that runs continuously
 _CREDIT = 50 * MILLISECOND  # machine time that may be caught up after a delay; older delays are forgotten
@@ -79,16 +84,40 @@ class World:
     faults: Faults = field(default_factory=Faults)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     orders_taken: int = 0
+    refuse_every: int = 0  # orders; 0 for none
 
     def submit(self, order: OrderRequest) -> OrderView:
         """Give the exchange an order of the account's, and count it."""
+        if self.refuse_every and not (self.orders_taken + 1) % self.refuse_every:
+            self.orders_taken += 1
+            raise Refusal(403, 40310000, "the fault script refuses this order")
         view = self.exchange.submit(self.account_id, order, self.now)
         self.orders_taken += 1
         return view
 
     def send_updates(self) -> None:
         """Send what a request has just caused on the order stream."""
-        self.updates.send(self.exchange.take_updates())
+        self.updates.send(self.exchange.take_updates(), self.now)
+
+    def strike(self, fault: ScriptedFault, *, begins: bool) -> None:
+        """Begin or end a fault of the script."""
+        hubs: dict[str, tuple[DataHub | UpdatesHub, ...]] = {"data": (self.data,), "updates": (self.updates,)}
+        say(log, "scripted_fault", action=fault.action, begins=begins, time=clock_text(self.now))
+        match fault.action:
+            case "drop":
+                for hub in hubs.get(fault.drop, (self.data, self.updates)):
+                    hub.cut_off(down=begins)
+            case "mute":
+                for hub in hubs.get(fault.mute, (self.data, self.updates)):
+                    hub.mute(muted=begins)
+            case "answer":
+                self.faults.add(f"{fault.to}_{fault.answer}", fault.count)
+            case "updates":
+                self.updates.order = fault.updates if begins else ""
+            case "late":
+                self.updates.late = nanoseconds(fault.late) if begins else 0
+            case "refuse_every":
+                self.refuse_every = fault.refuse_every if begins else 0
 
 
 class MarketLoop:
@@ -242,7 +271,8 @@ class MarketLoop:
             found = min(found, grid_after(self._next.at, quantum))
         wants_bars = self._world.data.wants("bars") or self._world.data.wants("dailyBars")
         bars_due_at = self._world.record.bars_due_at if wants_bars else NEVER
-        for at in (self._world.exchange.next_wakeup(), self._hold.next_deadline(), bars_due_at):
+        of_faults = (self._world.faults.due_at, self._world.updates.due_at)
+        for at in (self._world.exchange.next_wakeup(), self._hold.next_deadline(), bars_due_at, *of_faults):
             if at < NEVER:
                 found = min(found, grid_at_or_after(at, quantum))
         return min(max(found, soonest), end)
@@ -253,7 +283,22 @@ class MarketLoop:
         `stated` says that the page's clock runs by itself.
         """
         world = self._world
-        exchange, record, data, before = world.exchange, world.record, world.data, world.now
+        before = world.now
+        while world.faults.due_at <= target:
+            self._play_events(world.faults.due_at)
+            fault, begins = world.faults.take_due()
+            world.strike(fault, begins=begins)
+        self._play_events(target)
+        if target >= world.equity.due_at:
+            world.equity.add(target, world.exchange.account(world.account_id).equity)
+        if not stated:
+            self._state_time()
+        sent = world.data.flush(target) | world.practice.play(before, target)
+        return world.updates.send(world.exchange.take_updates(), target) or sent
+
+    def _play_events(self, target: int) -> None:
+        world = self._world
+        exchange, record, data = world.exchange, world.record, world.data
         event = self._next
         while event is not None and event.at < target:
             if event.at >= record.bars_due_at:
@@ -272,12 +317,6 @@ class MarketLoop:
         exchange.advance(target)
         world.now = target
         self._close_minutes(target)
-        if target >= world.equity.due_at:
-            world.equity.add(target, exchange.account(world.account_id).equity)
-        if not stated:
-            self._state_time()
-        sent = data.flush(target) | world.practice.play(before, target)
-        return world.updates.send(exchange.take_updates()) or sent
 
     def _close_minutes(self, at: int) -> None:
         record, data = self._world.record, self._world.data

@@ -52,6 +52,7 @@ from liualgotrader.simulator import (
 from liualgotrader.simulator.access import RATE, VENDOR_RATE, RequestRate, apply_faults, check_access
 from liualgotrader.simulator.asset_codes import SymbolTable
 from liualgotrader.simulator.day_history import DayRecord, EquityCurve, HistorySource
+from liualgotrader.simulator.faults import Faults, FaultyTape
 from liualgotrader.simulator.market_hold import Hold
 from liualgotrader.simulator.market_loop import MARKET, WORLD, MarketLoop, World
 from liualgotrader.simulator.practice_feed import PracticeFeed
@@ -92,6 +93,18 @@ class RunningMarket:
     def websocket_url(self) -> str:
         """The root of all websocket addresses."""
         return f"ws://{HOST}:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that point a program of the vendor's client at this market."""
+        keys = self.world.keys
+        return {
+            "APCA_API_KEY_ID": keys.key_id,
+            "APCA_API_SECRET_KEY": keys.secret_key,
+            "APCA_API_BASE_URL": self.url,
+            "APCA_API_DATA_URL": self.url,
+            "ALPACA_STREAM_URL": self.websocket_url,
+        }
 
     async def close(self) -> None:
         """End the market and every connection, within a second."""
@@ -171,6 +184,8 @@ def tape_of(spec: MarketSpec) -> Tape:
         since=date.fromisoformat(spec.since) if spec.since else None,
         bypass=spec.bypass,
     )
+    if any(fault.halt or fault.split for fault in spec.faults):
+        tape = FaultyTape(tape, spec.faults)
     tape.load()
     return tape
 
@@ -216,6 +231,7 @@ def make_world(spec: MarketSpec, keys: ApiKeys, page: SessionPage, tape: Tape) -
         token=token,
         token_path=token_path,
         now=spec.starts_at,
+        faults=Faults(spec.faults, tape.day, spec.starts_at),
     )
 
 

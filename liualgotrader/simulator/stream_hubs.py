@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
 from typing import Any
 
 import msgspec
 
-from liualgotrader.common.clock import MINUTE
+from liualgotrader.common.clock import MINUTE, NEVER, SECOND
 from liualgotrader.common.events import Bar, Quote, Status, TradeTick
 from liualgotrader.exchange.exchange_values import Update
 from liualgotrader.ipc.session_page import Cell, SessionPage
@@ -103,10 +104,17 @@ class DataHub(Connections[Subscriber]):
 
     def absent(self) -> list[str]:
         """Return the processes that had a data connection and have none that is authenticated now."""
-        if self.muted:
+        if self.muted or self.down:
             return []
         present = {s.process for s in self.members if s.session.authenticated and not s.outbox.closing}
         return sorted(self._seen - present)
+
+    def cut_off(self, *, down: bool) -> None:
+        """Break every connection and let nobody connect any more, or let everybody again; the market waits for none of them."""
+        self.down = down
+        for process in self._seen:
+            self._page.put(self._page.process(process), Cell.CUT_OFF, down)
+        self.drop_all()
 
     # --- market data
 
@@ -228,6 +236,10 @@ class UpdatesHub(Connections[Listener]):
         self._page = page if GATEWAY in page.processes else None
         self._row = page.process(GATEWAY) if GATEWAY in page.processes else 0
         self._seen = False
+        self.late = 0  # ns of market time by which updates come too late
+        self.order = ""  # in which they come: one after the other, or `twice` or `swapped` (see `ScriptedFault`)
+        self._taken = 0
+        self._waiting: list[tuple[int, int, Update]] = []  # a heap by instant
 
     def began_to_listen(self, fresh: Listener) -> None:
         """Nothing is unsent on a fresh connection: what a lost one took with it is the gateway's to reconcile."""
@@ -239,14 +251,33 @@ class UpdatesHub(Connections[Listener]):
 
     def absent(self) -> list[str]:
         """Return the gateway's name if it has listened before and no connection listens now."""
-        if self._page is None or not self._seen or self.muted:
+        if self._page is None or not self._seen or self.muted or self.down:
             return []
         return [] if any(x.listens and not x.outbox.closing for x in self.members) else [GATEWAY]
 
-    def send(self, updates: Iterable[Update]) -> bool:
-        """Send updates to every listening connection and return whether any was sent."""
-        sent_any = False
+    def cut_off(self, *, down: bool) -> None:
+        """Break every connection and let nobody connect any more, or let everybody again; the market waits for none of them."""
+        self.down = down
+        if self._page is not None:
+            self._page.put(self._row, Cell.CUT_OFF, down)
+        self.drop_all()
+
+    @property
+    def due_at(self) -> int:
+        """When the next update that came too late for its instant is sent, ns UTC."""
+        return self._waiting[0][0] if self._waiting else NEVER
+
+    def send(self, updates: Iterable[Update], now: int) -> bool:
+        """Send updates to every listening connection, as far as no fault keeps them, and return whether any was sent."""
         for update in updates:
+            self._taken += 1
+            swapped = self.order == "swapped" and self._taken % 2  # the next one, if it comes soon, overtakes it
+            for copy in range(2 if self.order == "twice" else 1):
+                at = now + self.late + (SECOND if swapped else 0)
+                heappush(self._waiting, (at, 2 * self._taken + copy, update))
+        sent_any = False
+        while self._waiting and self._waiting[0][0] <= now:
+            update = heappop(self._waiting)[-1]
             message = {"stream": STREAM, "data": shapes.update_body(update)}
             listening = [x for x in self.members if x.listens and not x.outbox.closing]
             if listening and self._page is not None and not self.muted:

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 AUTH_SECONDS = 10.0  # machine time
 PROCESS_HEADER = "X-LIU-Process"
+_DOWN = "the fault script lets nobody connect"
 
 
 routes = web.RouteTableDef()
@@ -43,6 +44,8 @@ async def serve_data(request: web.Request) -> web.WebSocketResponse:
     `iex` and `sip` carry the same tape, `delayed_sip` a quarter of an hour later, `test` a symbol of its own.
     """
     world, options, headers = request.app[WORLD], request.app[WORLD].spec.options, request.headers
+    if world.data.down:
+        raise web.HTTPServiceUnavailable(reason=_DOWN)
     socket = websocket()
     await socket.prepare(request)
     codec = protocol.codec_for(headers.get("Content-Type", ""))
@@ -86,6 +89,8 @@ async def serve_data(request: web.Request) -> web.WebSocketResponse:
 async def serve_updates(request: web.Request) -> web.WebSocketResponse:
     """Serve one client of the order stream until the connection ends."""
     world = request.app[WORLD]
+    if world.updates.down:
+        raise web.HTTPServiceUnavailable(reason=_DOWN)
     socket = websocket()
     await socket.prepare(request)
     msgpack = protocol.codec_for(request.headers.get("Content-Type", "")) is protocol.MSGPACK

@@ -21,6 +21,7 @@ from liualgotrader.common.calendar import (
 )
 from liualgotrader.common.clock import MILLISECOND, MINUTE, SECOND, as_datetime
 from liualgotrader.common.errors import ConfigError
+from liualgotrader.common.fault_script import read_faults
 from liualgotrader.common.secret import Secret
 from liualgotrader.common.session_plan import AFTER_CLOSE, EARLY, Endpoints, Hours, MarketSpec
 from liualgotrader.common.tradeplan import Simulation
@@ -45,6 +46,7 @@ class TraderRequest(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...] = ()
     symbol_count: int = 200
     port: int = 0
+    faults: str = ""  # a fault script for the simulated market
     state: str = ""  # folder of an account that simulated sessions keep; empty: a new account
     live: bool = False  # `--live`: real money is meant
     broken_plan: str = ""  # why the tradeplan cannot be read, while the last one is followed to its end
@@ -236,6 +238,7 @@ def market_spec(
         latency=round(simulation.latency_ms * MILLISECOND),
         state=str(account.state),
         bypass=hours.bypass,
+        faults=read_faults(Path(request.faults)) if request.faults else (),
         options={"log_dir": log_dir, "account": account.number},
     )
 

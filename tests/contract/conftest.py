@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from liualgotrader.testing import simulated_market  # noqa: F401 - a fixture
 from tests.fakes.simulated_market import MarketThread, spec_of
 
 

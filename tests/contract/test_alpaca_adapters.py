@@ -56,7 +56,7 @@ def intent(number: int, **changes: Any) -> OrderIntent:
 
 
 async def go_on(market: MarketThread, seconds: float) -> None:
-    await asyncio.to_thread(market.go_on, seconds)
+    await asyncio.to_thread(market.advance, seconds)
 
 
 async def test_an_order_is_found_again_by_its_own_id(broker: AlpacaBroker, market: MarketThread) -> None:

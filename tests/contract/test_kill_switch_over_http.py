@@ -43,7 +43,7 @@ def resting(name: str) -> OrderIntent:
 
 async def working(broker: CountedBroker, market: MarketThread, ours: int) -> CancelAll:
     sent = [await broker.submit(resting(f"liu-0b5e7a4e0000-1-{n}")) for n in range(1, ours + 1)]
-    market.go_on(1)
+    market.advance(1)
     broker.asked.clear()
     return CancelAll(tuple(Cancel(o.client_order_id, o.broker_order_id, o.symbol) for o in sent))
 
@@ -59,7 +59,7 @@ async def test_orders_that_are_all_ours_are_taken_back_by_one_request(
     answers = await BrokerCalls(broker, 2.0).cancel_all(wanted)
     assert broker.asked == ["GET /orders", "DELETE /orders"]
     assert {a.outcome for a in answers} == {Outcome.ACCEPTED}
-    market.go_on(1)
+    market.advance(1)
     assert set((await states(broker)).values()) == {OrderState.CANCELED}
 
 
@@ -69,7 +69,7 @@ async def test_somebody_elses_order_stays(broker: CountedBroker, market: MarketT
     answers = await BrokerCalls(broker, 2.0).cancel_all(wanted)
     assert broker.asked == ["GET /orders", *["DELETE /orders/…"] * 20]
     assert {a.outcome for a in answers} == {Outcome.ACCEPTED}
-    market.go_on(1)
+    market.advance(1)
     left = {name for name, state in (await states(broker)).items() if state is not OrderState.CANCELED}
     assert left == {"by-hand"}
 
@@ -79,7 +79,7 @@ async def test_the_whole_account_is_taken_back_when_it_was_named(broker: Counted
     wanted = await working(broker, market, 2)
     await BrokerCalls(broker, 2.0).cancel_all(CancelAll(wanted.cancels, whole_account=True))
     assert broker.asked == ["DELETE /orders"]
-    market.go_on(1)
+    market.advance(1)
     assert set((await states(broker)).values()) == {OrderState.CANCELED}
 
 

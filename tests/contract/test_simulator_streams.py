@@ -374,9 +374,9 @@ def test_a_cancel_is_told_on_the_order_stream(market: MarketThread, in_thread: A
     order = trading.submit_order(
         LimitOrderRequest(symbol="ABC", qty=1, side="buy", time_in_force="day", limit_price=90)
     )
-    market.go_on(1)
+    market.advance(1)
     trading.cancel_order_by_id(order.id)
-    market.go_on(1)
+    market.advance(1)
     updates = [m["data"] for m in client.collect(4)]
     assert [u["event"] for u in updates] == ["pending_new", "new", "pending_cancel", "canceled"]
     numbers = [number_of_ulid(u["event_id"]) for u in updates]

@@ -229,7 +229,7 @@ def test_the_accounts_configuration_can_be_switched(client: TradingClient) -> No
 @pytest.mark.vendor("TradingClient.get_open_position")
 def test_positions_are_found_by_symbol_and_asset_id(market: MarketThread, client: TradingClient) -> None:
     buy(client, 10)
-    market.go_on(1)
+    market.advance(1)
     position = client.get_open_position("ABC")
     assert (position.qty, position.side.value, position.qty_available) == ("10", "long", "10")
     assert (position.avg_entry_price, position.current_price) == ("100.01", "100")
@@ -242,13 +242,13 @@ def test_positions_are_found_by_symbol_and_asset_id(market: MarketThread, client
 @pytest.mark.vendor("TradingClient.close_position", "TradingClient.get_all_positions")
 def test_a_position_is_closed_in_part_and_whole(market: MarketThread, client: TradingClient) -> None:
     buy(client, 11)
-    market.go_on(1)
+    market.advance(1)
     assert client.close_position("ABC", ClosePositionRequest(qty="1")).qty == "1"
-    market.go_on(1)
+    market.advance(1)
     assert client.close_position("ABC", ClosePositionRequest(percentage="25")).qty == "2"
-    market.go_on(1)
+    market.advance(1)
     assert client.close_position("ABC").qty == "8"
-    market.go_on(1)
+    market.advance(1)
     assert client.get_all_positions() == []
 
 
@@ -267,7 +267,7 @@ def test_all_positions_are_closed_and_their_orders_canceled_first(market_of: Any
 
 def test_what_an_order_holds_is_not_closed(market: MarketThread, client: TradingClient) -> None:
     buy(client, 10)
-    market.go_on(1)
+    market.advance(1)
     client.submit_order(LimitOrderRequest(symbol="ABC", qty=10, side="sell", time_in_force="day", limit_price=120))
     closed = client.close_all_positions()
     assert [(c.symbol, c.status, c.body.code) for c in closed] == [("ABC", 403, 40310000)]
@@ -289,7 +289,7 @@ def test_orders_are_listed_in_pages_by_time_and_by_id(market: MarketThread, clie
             )
         )
         if n % 2:
-            market.go_on(1)
+            market.advance(1)
 
     def names(**query: Any) -> list[str]:
         return [o["client_order_id"] for o in client.get("/orders", {"status": "all", **query})]
@@ -319,9 +319,9 @@ def _stop_loss(price: float) -> StopLossRequest:
 def test_activities_come_in_pages(market: MarketThread, client: TradingClient) -> None:
     for _ in range(3):
         buy(client, 1)
-    market.go_on(1)
+    market.advance(1)
     buy(client, 1)
-    market.go_on(1)
+    market.advance(1)
     pages, token = [], None
     while page := client.get("/account/activities/FILL", {"page_size": 2, "page_token": token, "direction": "asc"}):
         pages.append([a["id"] for a in page])
@@ -337,7 +337,7 @@ def test_a_position_tells_its_newest_price_and_the_official_close_before(
     market: MarketThread, client: TradingClient
 ) -> None:
     buy(client, 10)
-    market.go_on(1)
+    market.advance(1)
     [position] = client.get_all_positions()
     assert (position.current_price, position.lastday_price) == ("100", "94")
 
@@ -346,7 +346,7 @@ def test_cash_that_moves_is_listed_beside_the_fills_and_in_the_account(
     market: MarketThread, client: TradingClient
 ) -> None:
     buy(client, 1)
-    market.go_on(1)
+    market.advance(1)
     moved = {"activity_type": "CSW", "amount": "-6000", "description": "to the bank"}
     market.control("activities", moved)
     market.control("activities", {"activity_type": "DIV", "amount": "1.25", "symbol": "ABC"})
@@ -495,7 +495,7 @@ def test_a_504_may_have_cancelled_and_an_error_500_of_a_question_is_its_only_ans
     with pytest.raises(APIError) as caught:
         client.get_order_by_id(order.id)
     assert caught.value.status_code == 500
-    market.go_on(1)
+    market.advance(1)
     assert client.get_order_by_id(order.id).status.value == "canceled"
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 import urllib.request
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-from liualgotrader.common.clock import SECOND
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
-from liualgotrader.simulator.market_server import RunningMarket, serve
+from liualgotrader.simulator.market_server import RunningMarket
 from liualgotrader.simulator.subscriptions import ApiKeys
+from liualgotrader.testing import StandingMarket
 from tests.fakes.tapes import DAY, HandTape, at
 
 KEY, SECRET = "PKTESTKEY", "test-secret-of-no-value"
@@ -32,19 +30,11 @@ def spec_of(**changes: Any) -> MarketSpec:
     return MarketSpec(**(fields | changes))
 
 
-class MarketThread:
-    """The running market as a test sees it; everything here may be called from the test's thread."""
+class MarketThread(StandingMarket):
+    """The running market as a test of ours sees it; everything here may be called from the test's thread."""
 
     def __init__(self, spec: MarketSpec, tape: Tape | None = None) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="simulated-market", daemon=True)
-        self._thread.start()
-        keys = ApiKeys(KEY, SECRET)
-        self.running: RunningMarket = self.call(serve(spec, keys, tape=tape if tape is not None else HandTape()))
-
-    def call(self, work: Coroutine[Any, Any, T], seconds: float = 30) -> T:
-        """Run a coroutine in the market's loop and return what it returns."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+        self._begin(spec, ApiKeys(KEY, SECRET), tape=tape if tape is not None else HandTape())
 
     def read(self, look: Callable[[RunningMarket], T]) -> T:
         """Return what `look` sees, in the market's loop."""
@@ -53,10 +43,6 @@ class MarketThread:
             return look(self.running)
 
         return self.call(in_loop())
-
-    @property
-    def url(self) -> str:
-        return self.running.url
 
     @property
     def ws(self) -> str:
@@ -70,10 +56,6 @@ class MarketThread:
         """Let the market go on to an instant and stand there."""
         self.call(self.running.loop.run_until(instant))
 
-    def go_on(self, seconds: float) -> None:
-        """Let so much market time pass."""
-        self.go_to(self.now + round(seconds * SECOND))
-
     def control(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
         """Call a control route with the token."""
         data = json.dumps(body or {}).encode() if method == "POST" else None
@@ -81,9 +63,3 @@ class MarketThread:
         request.add_header("X-LIU-Token", self.running.world.token)
         with urllib.request.urlopen(request, timeout=60) as response:
             return json.loads(response.read())
-
-    def close(self) -> None:
-        self.call(self.running.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(60)
-        self._loop.close()

@@ -37,6 +37,27 @@ def test_a_day_is_flat_and_booked_without_reaching_beyond_this_machine() -> None
     assert len([r for r in record.rows("algo_run") if r["algo_name"] == "Rotator"]) == 1  # run_all lives once
 
 
+def test_a_script_of_faults_costs_trades_but_no_row_and_no_share(tmp_path: Path) -> None:
+    faults = [
+        ("09:32", 'drop = "data"\nfor = "40s"'),
+        ("09:34", 'answer = "504_after"\ncount = 2'),
+        ("09:36", 'updates = "swapped"\nfor = "2m"'),
+        ("09:38", 'updates = "twice"\nfor = "2m"'),
+        ("09:40", 'late = "2s"\nfor = "2m"'),
+        ("09:42", 'refuse_every = 3\nfor = "2m"'),
+        ("09:44", 'drop = "all"\nfor = "10s"'),
+    ]
+    script = tmp_path / "faults.toml"
+    script.write_text("".join(f'[[fault]]\nat = "{at}"\n{fault}\n' for at, fault in faults))
+    with trader(*WINDOW, "--seed", "3", "--faults", str(script)) as run:
+        assert run.start().ended() == 0, run.output
+        run.nothing_is_left()
+        with run.database() as dsn:
+            record = audit(run.state, dsn, run.home / "logs")
+    assert len(record.rows("new_trades")) >= 20
+    assert "the fault script refuses this order" in str(record.rows("order_events")), "nothing was refused"
+
+
 def test_every_process_may_be_killed_at_any_time_and_the_journal_be_lost_with_the_supervisor() -> None:
     chance = random.Random(20261121)
     with trader(*WINDOW, "--seed", "2") as run:
