@@ -20,6 +20,7 @@ from alpaca.data.timeframe import TimeFrame
 from alpaca.trading.client import TradingClient
 from alpaca.trading.requests import MarketOrderRequest
 
+from liualgotrader.common.fault_script import read_faults
 from liualgotrader.testing import StandingMarket
 
 
@@ -194,6 +195,13 @@ def test_a_test_that_takes_simulated_market_has_one_that_the_vendors_variables_p
     assert client.get_clock().is_open
     assert client.get_clock().timestamp.astimezone(simulated_market.time.tzinfo).strftime("%H:%M") == "09:31"
     assert client.get_account().cash == "100000.00"
+
+
+def test_the_script_that_the_page_for_users_shows_is_one(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "simulated_market.md"
+    [shown] = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    (tmp_path / "faults.toml").write_text(shown)
+    assert [fault.action for fault in read_faults(tmp_path / "faults.toml")] == ["drop", "answer", "halt", "split"]
 
 
 def test_several_days_follow_each_other_on_one_port_and_account() -> None:

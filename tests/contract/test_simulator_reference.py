@@ -317,7 +317,7 @@ def test_an_address_that_is_too_long_is_refused_in_json(market: MarketThread) ->
 
 
 def test_the_page_for_users_points_the_clients_at_the_market(market: MarketThread) -> None:
-    [block] = [one for one in blocks(HOUSE / "docs" / "simulated_market.md") if one.language == "python"]
+    block = next(one for one in blocks(HOUSE / "docs" / "simulated_market.md") if one.language == "python")
     text = block.text.replace("http://127.0.0.1:PORT", market.url).replace("ws://127.0.0.1:PORT", market.ws)
     names: dict[str, Any] = {**globals(), "StockDataStream": StockDataStream, "TradingStream": TradingStream}
     lines = text.splitlines()
