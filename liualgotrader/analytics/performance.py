@@ -203,6 +203,60 @@ def worst_drawdown(equity: Floats) -> Drawdown | None:
     return Drawdown(float(below[trough]), peak, trough, trough + int(again[0]) if len(again) else None)
 
 
+def deepest_drawdowns(equity: Floats, most: int) -> list[Drawdown]:
+    """Return the deepest drawdowns, the deepest first: each from a peak until it is reached again, so that no two overlap."""
+    if len(equity) < 2 or not np.all(np.isfinite(equity)) or not equity[0] > 0:
+        return []
+    below = drawdowns(equity)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], below < 0, [False]]).astype(int)))
+    found = []
+    for first, after in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        trough = first + int(np.argmin(below[first:after]))
+        peak = int(np.argmax(equity[:first]))
+        found.append(Drawdown(float(below[trough]), peak, trough, after if after < len(equity) else None))
+    return sorted(found, key=lambda one: one.depth)[:most]
+
+
+def yearly_equity(equity: Floats, days: Sequence[date]) -> dict[int, Floats]:
+    """Return the equity of each year, from the last close before it; `days` are those of the sessions."""
+    years = np.array([day.year for day in days])
+    places = {int(year): np.flatnonzero(years == year) for year in np.unique(years)}
+    return {year: equity[place[0] : place[-1] + 2] for year, place in places.items()}
+
+
+def beta(returns: Floats, market: Floats) -> float | None:
+    """Return how strongly returns follow those of a market: their covariance over the market's variance.
+
+    Source: Sharpe, "Capital Asset Prices", Journal of Finance 19 (1964).
+    """
+    if len(returns) < 2:
+        return None
+    (found,) = rolling_beta(returns, market, len(returns))[-1:].tolist()
+    return known(found)
+
+
+def rolling_beta(returns: Floats, market: Floats, window: int) -> Floats:
+    """Return `beta` over the last `window` returns at each session; NaN where it is not defined."""
+    found = np.full(len(returns), np.nan)
+    if 2 <= window <= len(returns):
+        ours, theirs = (np.lib.stride_tricks.sliding_window_view(values, window) for values in (returns, market))
+        with np.errstate(invalid="ignore", over="ignore"):
+            away = theirs - np.mean(theirs, axis=1, keepdims=True)
+            variance = np.mean(away**2, axis=1)
+            covariance = np.mean((ours - np.mean(ours, axis=1, keepdims=True)) * away, axis=1)
+            found[window - 1 :] = covariance / np.where(variance > _SAME**2, variance, np.nan)
+    return found
+
+
+def correlation(returns: Floats, others: Floats) -> float | None:
+    """Return Pearson's correlation of two series of returns, from -1 to 1."""
+    if len(returns) < 2 or not np.all(np.isfinite(returns) & np.isfinite(others)):
+        return None
+    if min(np.std(returns), np.std(others)) <= _SAME:
+        return None
+    return known(np.corrcoef(returns, others)[0, 1])
+
+
 def calmar_ratio(equity: Floats, year: int = YEAR) -> float | None:
     """Return the annual growth over the depth of the worst drawdown, both of the whole time.
 

@@ -6,8 +6,8 @@ Figures are of all executions; only what is drawn is thinned out. Times in chart
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from operator import attrgetter
@@ -18,15 +18,25 @@ from numpy.typing import NDArray
 
 from liualgotrader.analytics import performance
 from liualgotrader.analytics.backtest_summary import EquityFigures, equity_figures, year_of
-from liualgotrader.analytics.equity import AccountCurve
 from liualgotrader.analytics.performance import Significance
+from liualgotrader.analytics.report_source import (
+    Moves,
+    ReportSource,
+    account_at,
+    closing_equity,
+    moves_of,
+    price_at,
+    prices_at,
+    worth_at,
+)
 from liualgotrader.analytics.summary import TradingFigures, by_strategy, by_symbol, grouped, trading_figures
-from liualgotrader.analytics.trips import Key, OpenPosition, RoundTrip, Trips, round_trips, sign_of
+from liualgotrader.analytics.tear_sheet import Comparison, TearSheet, tear_sheet
+from liualgotrader.analytics.trips import OpenPosition, RoundTrip, Trips, round_trips, sign_of
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import HOUR, MINUTE, as_datetime
 from liualgotrader.common.market_columns import BarColumns, Floats, Ints
 from liualgotrader.common.money import ZERO, exact
-from liualgotrader.common.rows import CarriedPosition, FilledTrade, HonestyCheck
+from liualgotrader.common.rows import FilledTrade
 from liualgotrader.tapes.splits import Split, adjusted
 
 _POINTS = 2000  # of a curve that is drawn
@@ -40,37 +50,6 @@ _DOTS = 1500  # of a scatter
 _LEAST_POINTS = 4  # of a session, where prices are known inside it
 _WINDOWS = (63, 21)  # sessions of the rolling Sharpe ratio: a quarter, or a month of a short run
 _R_EDGES = np.arange(-4.0, 8.01, 0.5)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportSource:
-    """What a report is made of. Without `cash`, dollars at the start, nothing is said in percent of the account.
-
-    `bars` has the prices of what was traded, as far as they are known, `opening` what earlier batches left open, `equity`
-    the value before the first session and at each close where somebody has kept it, and `curve` what it was inside them.
-    Bars are raw, `splits` what happened to the shares. `parameters` are those of each strategy, `terms` what the batch was
-    played on and by, `notes` what a person must know. `trials` are the Sharpe ratios of all tries of the same strategies
-    that are known, this one among them, NaN for one that has none; None if nobody has kept them.
-    """
-
-    batch_id: str
-    environment: str
-    strategies: Sequence[str]
-    sessions: Sequence[TradingSession]
-    executions: Sequence[FilledTrade]
-    bars: Mapping[str, BarColumns]
-    cash: float | None
-    opening: Mapping[Key, CarriedPosition] = field(default_factory=dict)
-    equity: Floats | None = None
-    curve: AccountCurve | None = None
-    splits: Mapping[str, Sequence[Split]] = field(default_factory=dict)
-    trials: Floats | None = None
-    benchmark: str = ""
-    seed: int = 0
-    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    terms: Mapping[str, str] = field(default_factory=dict)
-    checks: Sequence[HonestyCheck] = ()
-    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +97,7 @@ class Report:
     open: tuple[OpenPosition, ...]
     prices: Mapping[str, Decimal | None]  # the last ones, dollars a share
     charts: Mapping[str, Any]
+    sheet: TearSheet
 
 
 def report_of(source: ReportSource) -> Report:
@@ -125,40 +105,51 @@ def report_of(source: ReportSource) -> Report:
     trips = round_trips(source.executions, source.opening)
     bars = _of_last_day(source)
     closes = np.array([source.sessions[0].opens_at, *(s.closes_at for s in source.sessions)], np.int64)
-    moves = _moves(source)
-    equity = source.equity if source.equity is not None else _account_at(source, moves, closes)[0]
-    last = _prices_at(bars, closes[-1])
+    moves = moves_of(source)
+    equity = closing_equity(source, moves)
+    last = prices_at(bars, closes[-1])
     prices = {symbol: None if np.isnan(price) else exact(price) for symbol, price in last.items()}
-    known = source.cash is not None and bool(np.isfinite(equity).all())
     benchmark = bars.get(source.benchmark)
-    held = np.zeros(0) if benchmark is None else _price_at(benchmark, closes, first_open=True)
+    held = np.zeros(0) if benchmark is None else price_at(benchmark, closes, first_open=True)
+    market = performance.returns_of(held)
+    sheet = tear_sheet(source, moves, equity, held)
     adverse, favourable = _excursions(trips.closed, bars, source.splits)
     gains = np.array([t.gain for t in trips.closed], np.float64)
     return Report(
         source=source,
-        account=equity_figures(equity, year_of(source.sessions)) if known else None,
+        account=None if equity is None else equity_figures(equity, year_of(source.sessions)),
         benchmark=equity_figures(held, year_of(source.sessions)) if len(held) else None,
-        months=performance.monthly_returns(equity, [s.day for s in source.sessions]) if known else {},
+        months={} if equity is None else performance.monthly_returns(equity, [s.day for s in source.sessions]),
         time_in_market=_time_in_market(trips, source.sessions),
-        turnover=performance.turnover(*_traded(source.executions), equity, year_of(source.sessions)) if known else None,
+        turnover=None
+        if equity is None
+        else performance.turnover(*_traded(source.executions), equity, year_of(source.sessions)),
         total=trading_figures("total", trips.closed, trips.open, prices),
         strategies=grouped(trips, by_strategy, source.strategies, prices),
         symbols=grouped(trips, by_symbol, prices=prices),
         exits=grouped(trips, _exit_of, prices=prices),
         significance=performance.significance(gains, source.seed),
-        deflation=_deflation(equity, source.trials) if known else None,
-        deepest=_deepest(source, equity if known else None),
+        deflation=None if equity is None else _deflation(equity, source.trials),
+        deepest=_deepest(source, equity),
         excursions=_medians(gains, adverse, favourable),
         trips=trips.closed,
         open=trips.open,
         prices=prices,
         charts={
-            "curve": _curve(source, trips, moves, equity if known else None, closes, benchmark),
-            "rolling": _rolling(equity, closes) if known else None,
+            "curve": _curve(source, trips, moves, equity, closes, benchmark),
+            "rolling": _rolling(closes, sheet.returns, performance.rolling_sharpe),
+            "beta": _rolling(
+                closes, sheet.returns, lambda returns, window: performance.rolling_beta(returns, market, window)
+            )
+            if len(market)
+            else None,
+            "daily": _daily(sheet.returns, closes) if equity is not None else None,
+            "beside": [_beside(one) for one in sheet.beside],
             "histogram": _histogram(trips.closed, gains),
             "excursions": _dots(gains, adverse, favourable),
             "symbols": _symbol_charts(source, trips, bars),
         },
+        sheet=sheet,
     )
 
 
@@ -211,59 +202,6 @@ def _time_in_market(trips: Trips, sessions: Sequence[TradingSession]) -> float |
 # --- the account over time ------------------------------------------------------------------------------
 
 
-Moves = Mapping[str, tuple[Ints, Floats, Floats]]
-"""By symbol: when shares came or went, how many shares in all since the start, and how many dollars, after fees."""
-
-
-def _moves(source: ReportSource) -> Moves:
-    made: dict[str, list[tuple[int, float, float]]] = {}
-    for (_, symbol), held in source.opening.items():
-        made.setdefault(symbol, []).append((0, float(held.quantity), -float(held.quantity * held.average_price)))
-    for trade in sorted(source.executions, key=attrgetter("at")):
-        sign, shares = sign_of(trade), float(trade.quantity)
-        paid = sign * shares * float(trade.price) + float(trade.fee)
-        made.setdefault(trade.symbol, []).append((trade.at, sign * shares, -paid))
-    found: dict[str, tuple[Ints, Floats, Floats]] = {}
-    for symbol in sorted(made):
-        columns = [np.array(column) for column in zip(*made[symbol], strict=True)]
-        found[symbol] = columns[0], np.round(np.cumsum(columns[1]), 9), np.cumsum(columns[2])
-    return found
-
-
-def _account_at(source: ReportSource, moves: Moves, times: Ints) -> tuple[Floats, Floats, Floats]:
-    """Return equity, gross and net value of what was held at each time, US dollars.
-
-    What was held is valued at the newest close of its symbol; NaN where there is none. Without `cash` the equity is what
-    was gained since the start.
-    """
-    equity = np.full(len(times), source.cash or 0.0)
-    gross, net = np.zeros(len(times)), np.zeros(len(times))
-    for symbol, (at, shares, dollars) in moves.items():
-        done = np.searchsorted(at, times, side="right")
-        quantity, spent = (np.concatenate([[0.0], column])[done] for column in (shares, dollars))
-        price = _price_at(source.bars[symbol], times) if symbol in source.bars else np.full(len(times), np.nan)
-        value = np.where(quantity == 0, 0.0, quantity * price)
-        equity += spent + value
-        gross += np.abs(value)
-        net += value
-    return np.round(equity, 6), gross, net
-
-
-def _price_at(bars: BarColumns, times: Ints, *, first_open: bool = False) -> Floats:
-    """Return the newest close at each time; with `first_open` the first price is that of the open, if it is that day's."""
-    place = np.searchsorted(bars.closed_at, times, side="right") - 1
-    found: Floats = np.where(place >= 0, bars.close[np.maximum(place, 0)], np.nan)
-    if first_open:
-        first = int(np.searchsorted(bars.opened_at, times[0]))
-        there = first < len(bars.open) and bars.opened_at[first] < times[1]
-        found[0] = bars.open[first] if there else np.nan
-    return found
-
-
-def _prices_at(bars: Mapping[str, BarColumns], at: int) -> dict[str, float]:
-    return {symbol: float(_price_at(one, np.array([at]))[0]) for symbol, one in bars.items() if len(one.close)}
-
-
 def _curve(
     source: ReportSource,
     trips: Trips,
@@ -279,12 +217,11 @@ def _curve(
     each = max(_LEAST_POINTS, _POINTS // len(sessions)) if inside else 1
     times = np.concatenate([[closes[0]], *(_within(s, each) for s in sessions)])
     if each == 1 and equity is not None:
-        value, gross, net = equity, *_account_at(source, moves, closes)[1:]
-    elif source.bars or (equity is not None and known):
-        value, gross, net = _account_at(source, moves, times)
-        if equity is not None and source.curve is not None and known:
-            place = np.searchsorted(source.curve.at, times, side="right") - 1
-            value = np.where(place >= 0, source.curve.amount[np.maximum(place, 0)], equity[0])
+        value, gross, net = equity, *account_at(source, moves, closes)[1:]
+    elif source.bars.keys() & moves.keys() or (equity is not None and known):
+        value, gross, net = account_at(source, moves, times)
+        if equity is not None and known:
+            value = worth_at(source, equity, times)
     else:
         gains = sorted((t.ended_at, float(t.gain)) for t in trips.closed)
         came_to = np.concatenate([[0.0], np.cumsum([gain for _, gain in gains])])
@@ -298,7 +235,7 @@ def _curve(
         gross, net = (np.mean(values[1:].reshape(len(sessions), each), axis=1) for values in (gross, net))
     shown = _thinned(len(exposed), _POINTS)
     held = benchmark if equity is not None else None
-    scaled = np.full(len(times), np.nan) if held is None else _price_at(held, times, first_open=True)
+    scaled = np.full(len(times), np.nan) if held is None else price_at(held, times, first_open=True)
     scaled = scaled / scaled[np.argmax(np.isfinite(scaled))] * (source.cash or 1.0)
     return {
         "unit": "equity" if equity is not None else "gain",
@@ -330,14 +267,27 @@ def _thinned(count: int, most: int) -> Ints:
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
-def _rolling(equity: Floats, closes: Ints) -> dict[str, Any] | None:
-    returns = performance.returns_of(equity)
+def _rolling(closes: Ints, returns: Floats, figure: Callable[[Floats, int], Floats]) -> dict[str, Any] | None:
+    """Return a figure over the sessions before each one."""
     window = next((window for window in _WINDOWS if len(returns) >= 2 * window), None)
-    if window is None:
+    if window is None or not np.isfinite(returns).any():
         return None
-    ratios = performance.rolling_sharpe(returns, window)[window - 1 :]
-    drawn = _thinned(len(ratios), _POINTS)
-    return {"window": window, "t": wall_minutes(closes[window:][drawn]), "value": _numbers(ratios[drawn], 3)}
+    values = figure(returns, window)[window - 1 :]
+    drawn = _thinned(len(values), _POINTS)
+    return {"window": window, "t": wall_minutes(closes[window:][drawn]), "value": _numbers(values[drawn], 3)}
+
+
+def _daily(returns: Floats, closes: Ints) -> dict[str, Any]:
+    """Return the returns of the newest sessions in percent."""
+    shown = slice(max(0, len(returns) - _POINTS), None)
+    return {"t": wall_minutes(closes[1:][shown]), "value": _numbers(100.0 * returns[shown], 4), "of": len(returns)}
+
+
+def _beside(one: Comparison) -> dict[str, Any] | None:
+    if one.curves is None:
+        return None
+    (at, ours), (_, theirs) = one.curves
+    return {"t": wall_minutes(at), "ours": _numbers(ours, 4), "theirs": _numbers(theirs, 4)}
 
 
 # --- trades ---------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import base64
 import gzip
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from html import escape
 from importlib.resources import files
 from pathlib import PurePath
@@ -20,9 +19,23 @@ import msgspec
 
 from liualgotrader import __version__
 from liualgotrader.analytics.backtest_summary import EquityFigures
+from liualgotrader.analytics.page_parts import (
+    UNKNOWN,
+    card,
+    counted,
+    dollars,
+    facts,
+    percent,
+    plain,
+    price,
+    signed,
+    table,
+    with_code,
+)
 from liualgotrader.analytics.performance import YEAR, few_sessions
 from liualgotrader.analytics.report import Report, notable
 from liualgotrader.analytics.summary import TradingFigures, open_gain
+from liualgotrader.analytics.tear_sheet_page import account_cards, beside_cards
 from liualgotrader.analytics.trips import RoundTrip
 from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.money import ZERO
@@ -49,8 +62,6 @@ _TRADING = (
     "fees $",
     "open",
 )
-_TEXTS = frozenset({"ended", "opened", "strategy", "symbol", "side", "exit reason"})  # columns that hold no numbers
-_UNKNOWN = "–"
 
 
 def page_of(report: Report, library: bytes) -> str:
@@ -81,7 +92,7 @@ def page_of(report: Report, library: bytes) -> str:
 </div>
 </main>
 <footer>All times are exchange time (New York), all money is US dollars. Figures are of all {len(source.executions):,} executions
-of batch {escape(source.batch_id)}; only charts are thinned out. LiuAlgoTrader {escape(__version__)}. This file asks for nothing from outside.</footer>
+of {"portfolio" if source.environment == "PORTFOLIO" else "batch"} {escape(source.batch_id)}; only charts are thinned out. LiuAlgoTrader {escape(__version__)}. This file asks for nothing from outside.</footer>
 <script type="application/json" id="data">{_json(_document(report))}</script>
 <script type="text/plain" id="library">{packed}</script>
 <script>{script}</script>
@@ -98,12 +109,16 @@ def _document(report: Report) -> dict[str, Any]:
     """Return what a program reads: every figure, and what the charts draw."""
     names = ("account", "benchmark", "time_in_market", "turnover", "total", "strategies", "symbols", "exits")
     months = {f"{year}-{month:02}": gained for (year, month), gained in report.months.items()}
-    figures = {
-        name: getattr(report, name) for name in (*names, "significance", "deflation", "deepest", "excursions", "open")
+    more = ("significance", "deflation", "deepest", "excursions", "open")
+    figures = {name: getattr(report, name) for name in (*names, *more)} | {
+        name: getattr(report.sheet, name) for name in SHEET
     }
+    figures["beside"] = [{name: getattr(one, name) for name in BESIDE} for one in report.sheet.beside]
     return {"batch_id": report.source.batch_id, "figures": figures | {"months": months}, "charts": report.charts}
 
 
+SHEET = ("years", "days", "drawdowns", "beta", "correlation", "leverage", "allocation", "capacity", "crises")
+BESIDE = ("batch_id", "environment", "strategies", "account", "trading", "returns", "correlation")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -123,8 +138,8 @@ def _header(report: Report, names: str) -> str:
     first, last = source.sessions[0].day, source.sessions[-1].day
     span = f"{first}" if first == last else f"{first} to {last}"
     return f"""<header><div><h1>{escape(names)}</h1>
-<p class="soft"><span class="badge">{escape(source.environment)}</span>{span} · {_counted(len(source.sessions), "session")} ·
-{_counted(report.total.trips, "trade")} in {_counted(len(report.symbols), "symbol")} · exchange time (New York)</p></div>
+<p class="soft"><span class="badge">{escape(source.environment)}</span>{span} · {counted(len(source.sessions), "session")} ·
+{counted(report.total.trips, "trade")} in {counted(len(report.symbols), "symbol")} · exchange time (New York)</p></div>
 <button id="theme" type="button" title="Switch between light and dark">Dark</button></header>"""
 
 
@@ -132,7 +147,7 @@ def _headline(report: Report) -> str:
     account, total, luck = report.account, report.total, report.significance
     gained = total.gain + (total.open_gain or ZERO)
     told = [
-        ("P&L, fees paid", _signed(gained, f"{dollars(gained)} $"), f"of it open {dollars(total.open_gain)} $"),
+        ("P&L, fees paid", signed(gained, f"{dollars(gained)} $"), f"of it open {dollars(total.open_gain)} $"),
         ("trades", f"{total.trips:,}", f"win rate {percent(total.win_rate, digits=1)}"),
         ("profit factor", plain(total.profit_factor), f"expectancy {plain(total.expectancy, sign='+')} $ a trade"),
         ("average R", plain(total.average_r, sign="+"), f"{plain(total.total_r, sign='+')} R in all"),
@@ -142,11 +157,11 @@ def _headline(report: Report) -> str:
         lasted, sessions = account.drawdown_sessions, len(report.source.sessions)
         inside = "" if report.deepest is None else f"; {percent(report.deepest)} inside"
         told[:0] = [
-            ("return", _signed(account.total_return, percent(account.total_return, sign="+")),
-             f"{percent(account.annual_growth, sign='+')} a year" if _a_year(report) else f"in {_counted(sessions, 'session')}"),
+            ("return", signed(account.total_return, percent(account.total_return, sign="+")),
+             f"{percent(account.annual_growth, sign='+')} a year" if _a_year(report) else f"in {counted(sessions, 'session')}"),
             ("Sharpe ratio", plain(account.sharpe_ratio), few_sessions(sessions) or f"volatility {percent(account.volatility)} a year"),
             ("max drawdown", percent(account.max_drawdown),
-             f"{'–' if lasted is None else _counted(lasted, 'session')} long, of closes{inside}"),
+             f"{'–' if lasted is None else counted(lasted, 'session')} long, of closes{inside}"),
         ]  # fmt: skip
     cards = (
         f'<div class="figure"><span>{escape(name)}</span><b>{value}</b><small>{escape(more)}</small></div>'
@@ -156,35 +171,37 @@ def _headline(report: Report) -> str:
 
 
 def _cards(report: Report) -> Iterable[str]:
+    yield from beside_cards(report)
     curve, charts = report.charts["curve"], report.charts
     title = "Equity and drawdown" if curve["unit"] == "equity" else "Gain"
     points = f"drawn at {len(curve['t']):,} moments; the figures are of session closes"
-    yield _card(title, '<div id="curve" class="chart tall"></div>', points, "wide")
-    yield _card("Can it be believed?", _honesty(report), "", "third")
-    yield _card("Key figures", _key_figures(report), few_sessions(len(report.source.sessions)), "third high")
-    yield _card("Monthly returns", _months(report), "by close of the month's last session", "wide")
+    yield card(title, '<div id="curve" class="chart tall"></div>', points, "wide")
+    yield card("Can it be believed?", _honesty(report), "", "third")
+    yield card("Key figures", _key_figures(report), few_sessions(len(report.source.sessions)), "third high")
+    yield card("Monthly returns", _months(report), "by close of the month's last session", "wide")
+    yield from account_cards(report)
     mean = "mean of each session; " if curve["exposed"]["mean"] else ""
     held = f"{mean}value of what is held; net: short counts negative"
-    yield _card("Exposure", '<div id="exposure" class="chart"></div>', held, "wide")
-    if charts["rolling"] is not None:
-        text = f"over {charts['rolling']['window']} sessions, annualised"
-        yield _card("Rolling Sharpe ratio", '<div id="rolling" class="chart"></div>', text)
+    yield card("Exposure", '<div id="exposure" class="chart"></div>', held)
+    kind = "half" if charts["rolling"] is not None and charts["beta"] is not None else ""
+    for name, title, note in (
+        ("rolling", "Rolling Sharpe ratio", "annualised"),
+        ("beta", "Rolling beta", f"to {report.source.benchmark}"),
+    ):
+        if charts[name] is not None:
+            text = f"{note}, over {charts[name]['window']} sessions"
+            yield card(title, f'<div id="{name}" class="chart"></div>', text, kind)
     yield from _trade_cards(report)
     groups = (("strategy", report.strategies), ("exit reason", report.exits), ("symbol", report.symbols))
     for name, found in groups:
         total = [report.total] if len(found) != 1 and name != "exit reason" else []
         note = f"the first {_GROUPS} of {len(found):,}" if len(found) > _GROUPS else ""
-        yield _card(f"By {name}", _groups(name, found[:_GROUPS], total), note)
+        yield card(f"By {name}", _groups(name, found[:_GROUPS], total), note)
     yield from _listed(report)
-    yield _card(
+    yield card(
         "Parameters", _parameters(report.source.parameters), "of each strategy, as the tradeplan had them", "half"
     )
-    yield _card("Played on and by", _facts(report.source.terms.items()), "", "half")
-
-
-def _card(title: str, body: str, note: str = "", kind: str = "") -> str:
-    said = f'<p class="note">{_with_code(note)}</p>' if note else ""
-    return f'<section class="card {kind}"><div class="head"><h2>{escape(title)}</h2>{said}</div>{body}</section>\n'
+    yield card("Played on and by", facts(report.source.terms.items()), "", "half")
 
 
 def _honesty(report: Report) -> str:
@@ -210,7 +227,7 @@ def _honesty(report: Report) -> str:
         rows.append((check.verdict, name, [*found, f"Ran {as_datetime(check.ran_at):%Y-%m-%d %H:%M} New York."]))
     items = (
         f'<li><span class="verdict {escape(verdict)}">{_mark(verdict)}</span><div><b>{escape(name)}</b>'
-        f"{''.join(f'<p>{_with_code(text)}</p>' for text in texts)}</div></li>"
+        f"{''.join(f'<p>{with_code(text)}</p>' for text in texts)}</div></li>"
         for verdict, name, texts in rows
     )
     return f'<ul class="checks">{"".join(items)}</ul>'
@@ -242,12 +259,6 @@ def _mark(verdict: str) -> str:
     return {"passed": "✓ passed", "failed": "✗ failed", "not run": "not run"}.get(verdict, f"? {escape(verdict)}")
 
 
-def _with_code(text: str) -> str:
-    """Return an escaped sentence, what stands between backquotes as code."""
-    parts = escape(text).split("`")
-    return "".join(f"<code>{part}</code>" if n % 2 and n < len(parts) - 1 else part for n, part in enumerate(parts))
-
-
 def _key_figures(report: Report) -> str:
     columns = [("account", report.account), (f"{report.source.benchmark} held", report.benchmark)]
     known = [(name, figures) for name, figures in columns if figures is not None]
@@ -273,7 +284,7 @@ def _key_figures(report: Report) -> str:
 
 
 def _of(figure: float | None) -> str:
-    return _UNKNOWN if figure is None else f"{figure:,.2f} %"
+    return UNKNOWN if figure is None else f"{figure:,.2f} %"
 
 
 def _equity_column(figures: EquityFigures, *, years: bool) -> list[tuple[str, str]]:
@@ -288,7 +299,7 @@ def _equity_column(figures: EquityFigures, *, years: bool) -> list[tuple[str, st
         ("P(Sharpe > 0)", percent(figures.probabilistic_sharpe)),
         ("Sortino ratio", plain(figures.sortino_ratio)),
         ("max drawdown", percent(figures.max_drawdown)),
-        ("its length, sessions", _UNKNOWN if lasted is None else f"{lasted:,}"),
+        ("its length, sessions", UNKNOWN if lasted is None else f"{lasted:,}"),
         ("Calmar ratio", plain(figures.calmar_ratio)),
     ]
 
@@ -328,13 +339,13 @@ def _trade_cards(report: Report) -> Iterable[str]:
         title, note = "Distribution of R", f"{bars['of']:,} trades{left_out}; the outer bars hold what lies beyond"
         if bars["unit"] == "$":
             title, note = "Distribution of results", f"{bars['of']:,} trades; none had a stop, so that there is no R"
-        yield _card(title, '<div id="histogram" class="chart"></div>', note, "third" if dots else "")
+        yield card(title, '<div id="histogram" class="chart"></div>', note, "third" if dots else "")
     if dots is not None:
         thinned = (
             f"{len(dots['gain']):,} of {dots['of']:,} trades" if len(dots["gain"]) < dots["of"] else f"{total:,} trades"
         )
         for name, text in (("mae", "Adverse excursion (MAE)"), ("mfe", "Favourable excursion (MFE)")):
-            yield _card(text, f'<div id="{name}" class="chart"></div>', thinned, "third")
+            yield card(text, f'<div id="{name}" class="chart"></div>', thinned, "third")
     if charts := report.charts["symbols"]:
         chosen = "".join(f'<option value="{n}">{escape(one["symbol"])}</option>' for n, one in enumerate(charts))
         note = "" if len(charts) == len(report.symbols) else f"the {len(charts)} symbols that were traded most; "
@@ -343,7 +354,7 @@ def _trade_cards(report: Report) -> Iterable[str]:
             '<span id="drawn" class="note"></span>'
         )
         title, note = "Trades on the price", f"{note}stops and targets as planned at entry{_at_last_prices(charts)}"
-        yield _card(title, '<div id="price" class="chart price"></div>', note).replace("</h2>", choice, 1)
+        yield card(title, '<div id="price" class="chart price"></div>', note).replace("</h2>", choice, 1)
 
 
 def _at_last_prices(charts: Sequence[Mapping[str, Any]]) -> str:
@@ -358,7 +369,7 @@ def _groups(name: str, found: Sequence[TradingFigures], total: Sequence[TradingF
         cells = (
             f"{figures.trips:,}", percent(figures.win_rate, digits=1), plain(figures.profit_factor),
             plain(figures.expectancy, sign="+"), plain(figures.average_r, sign="+"), plain(figures.total_r, sign="+"),
-            _signed(whole, dollars(whole)), dollars(opened) if figures.open_positions else _UNKNOWN,
+            signed(whole, dollars(whole)), dollars(opened) if figures.open_positions else UNKNOWN,
             f"{figures.fees:,.2f}", f"{figures.open_positions:,}",
         )  # fmt: skip
         return f"<td>{escape(figures.name)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}"
@@ -380,17 +391,17 @@ def _listed(report: Report) -> Iterable[str]:
         )
         names = ("began", "ended", "strategy", "symbol", "side", "shares", "entry $", "exit $", "stop $", "target $",
                  "fees $", "P&L $", "R", "exit reason")  # fmt: skip
-        yield _card("Trades", _table(names, map(_trip_cells, shown)), note if len(shown) < len(report.trips) else "")
+        yield card("Trades", table(names, map(_trip_cells, shown)), note if len(shown) < len(report.trips) else "")
     if report.open:
         rows = []
         for p in report.open:
             last, gained = report.prices.get(p.symbol), open_gain(p, report.prices)
             rows.append((
                 f"{as_datetime(p.opened_at):%Y-%m-%d %H:%M}", escape(p.strategy), escape(p.symbol), f"{p.quantity:+,f}",
-                price(p.average_price), price(last), price(p.stop), _signed(gained, dollars(gained)),
+                price(p.average_price), price(last), price(p.stop), signed(gained, dollars(gained)),
             ))  # fmt: skip
         head = ("opened", "strategy", "symbol", "shares", "entry $", "last $", "stop $", "open gain $")
-        yield _card("Still open", _table(head, rows), "at the last close that is known")
+        yield card("Still open", table(head, rows), "at the last close that is known")
 
 
 def _trip_cells(trip: RoundTrip) -> tuple[str, ...]:
@@ -398,18 +409,9 @@ def _trip_cells(trip: RoundTrip) -> tuple[str, ...]:
         f"{as_datetime(trip.started_at):%Y-%m-%d %H:%M}", f"{as_datetime(trip.ended_at):%Y-%m-%d %H:%M}",
         escape(trip.strategy), escape(trip.symbol), "long" if trip.side > 0 else "short", f"{trip.quantity.normalize():,f}",
         price(trip.entry_price), price(trip.exit_price), price(trip.stop), price(trip.target), f"{trip.fees:,.2f}",
-        _signed(trip.gain, dollars(trip.gain)), _UNKNOWN if trip.r_units is None else f"{trip.r_units:+,.2f}",
+        signed(trip.gain, dollars(trip.gain)), UNKNOWN if trip.r_units is None else f"{trip.r_units:+,.2f}",
         escape(trip.exit_reason),
     )  # fmt: skip
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table that a click sorts; the cells are HTML."""
-    kinds = [' class="text"' if name in _TEXTS else "" for name in head]
-    names = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, head, strict=True))
-    cells = ("".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows)
-    body = "".join(f"<tr>{row}</tr>" for row in cells)
-    return f'<div class="scroll"><table class="sort"><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _parameters(parameters: Mapping[str, Mapping[str, Any]]) -> str:
@@ -425,50 +427,9 @@ def _parameters(parameters: Mapping[str, Mapping[str, Any]]) -> str:
         for strategy, values in parameters.items()
         for name, value in values.items()
     ]
-    return _facts(rows) if rows else '<p class="soft">None beyond the defaults.</p>'
-
-
-def _facts(rows: Iterable[tuple[str, str]]) -> str:
-    body = "".join(f"<tr><td>{escape(name)}</td><td>{escape(str(text))}</td></tr>" for name, text in rows)
-    return f'<table class="facts"><tbody>{body}</tbody></table>'
-
-
-# --- figures as text ------------------------------------------------------------------------------------
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return facts(rows) if rows else '<p class="soft">None beyond the defaults.</p>'
 
 
 def _a_year(report: Report) -> bool:
     """Whether returns may be annualised: of less than a year they must not be (GIPS Standards 2020)."""
     return len(report.source.sessions) >= YEAR
-
-
-def _signed(figure: Decimal | float | None, text: str) -> str:
-    if not figure:
-        return text
-    return f'<span class="{"gain" if figure > 0 else "loss"}">{text}</span>'
-
-
-def dollars(amount: Decimal | None) -> str:
-    """Return an amount to the cent, with its sign."""
-    return _UNKNOWN if amount is None else f"{amount if amount else ZERO:+,.2f}"
-
-
-def price(amount: Decimal | None) -> str:
-    """Return dollars a share, to the cent or as much finer as they are, up to four places."""
-    if amount is None:
-        return _UNKNOWN
-    text = f"{amount:,.4f}"
-    return text[:-2] if text.endswith("00") else text
-
-
-def percent(fraction: float | None, *, digits: int = 2, sign: str = "") -> str:
-    """Return a fraction in percent."""
-    return _UNKNOWN if fraction is None else f"{100 * fraction:{sign},.{digits}f} %"
-
-
-def plain(figure: float | None, *, digits: int = 2, sign: str = "") -> str:
-    """Return a figure to so many places."""
-    return _UNKNOWN if figure is None else f"{figure:{sign},.{digits}f}"

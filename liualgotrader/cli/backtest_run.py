@@ -260,14 +260,14 @@ def list_results(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def report_of_batch(options: argparse.Namespace) -> int:
-    """Write the report of a recorded batch.
+    """Write the report of a recorded batch or portfolio.
 
     Raises:
         LiuError: in one sentence.
     """
     settings = Settings.resolve({"home": options.home, "dsn": options.dsn})
     script = reporting.plotly_script()
-    source = asyncio.run(reporting.source_of_record(settings, options.batch))
+    source = asyncio.run(reporting.source_of_record(settings, options.batch, options.benchmark, options.beside))
     path = reporting.place_of(options.output, source.batch_id)
     reporting.write_report(path, source, script)
     print(path)

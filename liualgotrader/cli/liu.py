@@ -20,7 +20,7 @@ The tools beside `trader`.
   liu new scanner NAME   write a scanner, and a tradeplan that shows what it picks
   liu simulate           serve the simulated market alone, for any program that speaks Alpaca's protocol
   liu ui                 open the pages in a browser: days, trades and why, refused orders, calendar, backtests
-  liu report BATCH       an HTML report of any batch, one file that opens offline
+  liu report BATCH       an HTML report of any batch or portfolio, one file that opens offline
   liu verify RESULT.zip  play a saved backtest again: it comes out the same, or the first difference is named
   liu data …             the market-data store: import, fetch, import-constituents, list, check, export
   liu kill-switch        cancel all our orders in a running session and let no entries through
@@ -53,6 +53,10 @@ the one that DSN names. Only a backtest that you start there adds something to t
 SIMULATE = """\
 Serve the simulated market alone, until Ctrl-C, for any program that speaks Alpaca's protocol: it prints the variables and
 the stream addresses that point the program at it."""
+
+REPORT = """\
+Write the tear sheet of a batch, simulated and live ones too, or of a portfolio as one HTML file that opens offline.
+`backtester list` shows the batches, `portfolio list` the portfolios."""
 
 POSITIONS = """\
 A symbol in which the account holds more or less than our books say is set apart: nothing is opened in it,
@@ -269,9 +273,12 @@ def _parser() -> argparse.ArgumentParser:
     market_options(market)
     market.add_argument("--seed", type=int, default=0, help="of the generated market (default 0)")
     market.set_defaults(speed=1.0)
-    report = words.add_parser("report", help="write an HTML report of a batch, simulated and live ones too")
+    report = words.add_parser("report", help="write an HTML report of a batch or a portfolio", description=REPORT)
+    report.add_argument("batch", metavar="BATCH", help="the id of a batch or a portfolio, or the beginning of it")
+    other = "lay others beside it, session by session: a backtest beside the live session of the same strategy"
+    report.add_argument("--beside", nargs="+", action="extend", metavar="BATCH", default=[], help=other)
     report.add_argument(
-        "batch", help="the batch's id or the beginning of it; `backtester batch --batch-list` lists them"
+        "--benchmark", metavar="SYMBOL", default="", help="(default the one that a backtest was played with)"
     )
     report.add_argument("--output", metavar="FILE", default="", help="(default report-ID.html here)")
     made = words.add_parser("create", help="make a portfolio: what `portfolio create` does")

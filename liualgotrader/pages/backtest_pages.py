@@ -19,7 +19,7 @@ import streamlit as st
 import toml
 
 from liualgotrader.analytics.equity import curve_of
-from liualgotrader.analytics.report_page import percent, plain
+from liualgotrader.analytics.page_parts import percent, plain
 from liualgotrader.analytics.sweep import ranked
 from liualgotrader.common.clock import SECOND, WallClock, as_datetime
 from liualgotrader.common.errors import LiuError

@@ -297,7 +297,7 @@ def _curve(one: ListedBatch) -> AccountCurve:
 @st.cache_data(max_entries=50, show_spinner="reading prices …")
 def _bars(database: str, batch_id: str, symbol: str) -> BarColumns | None:
     row = parts.record().batch(database, batch_id)
-    return bars_of_symbol(parts.record().settings, row, symbol).bars.get(symbol)
+    return bars_of_symbol(parts.record().settings.home_path, row, symbol).bars.get(symbol)
 
 
 def _inspect(one: ListedBatch, rows: BatchRows, trip: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from liualgotrader.analytics.report_page import dollars, percent, plain
+from liualgotrader.analytics.page_parts import dollars, percent, plain
 from liualgotrader.analytics.summary import TradingFigures
 from liualgotrader.common.config import Settings
 from liualgotrader.pages.batch_rows import BatchRows

@@ -123,6 +123,17 @@ POSITIONS = f"""
     GROUP BY 1 HAVING sum({SIGNED}) <> 0 ORDER BY 1
 """
 
+# What its account began with is what is there less all that has moved since.
+PORTFOLIO_MONEY = """
+    SELECT p.portfolio_id, coalesce(a.balance - coalesce(sum(t.amount), 0), p.size) AS began, coalesce(sum(t.amount), 0) AS moved
+    FROM portfolio p LEFT JOIN accounts a ON a.account_id = p.account_id
+        LEFT JOIN account_transactions t ON t.account_id = p.account_id
+    WHERE starts_with(p.portfolio_id, $1)
+    GROUP BY p.portfolio_id, p.size, a.balance LIMIT 2
+"""
+
+PORTFOLIO_BATCHES = "SELECT DISTINCT batch_id FROM portfolio_batch_ids WHERE portfolio_id = $1 ORDER BY 1"
+
 MOVEMENTS = """
     SELECT t.tstamp AS at, t.amount
     FROM account_transactions t JOIN portfolio p ON p.account_id = t.account_id

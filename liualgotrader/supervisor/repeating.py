@@ -29,6 +29,7 @@ from liualgotrader.common.rows import (
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.data.market_store import MarketStore
 from liualgotrader.data.recorded_series import MARKET, records_of
+from liualgotrader.store.page_queries import PORTFOLIO_BATCHES, PORTFOLIO_MONEY
 from liualgotrader.supervisor.backtest_bars import BarsWanted
 from liualgotrader.supervisor.backtesting import ENVIRONMENT, RepeatedBatch, other_ratios
 from liualgotrader.supervisor.request import KEPT_DATABASE, TraderRequest
@@ -62,6 +63,19 @@ class FoundBatch(msgspec.Struct, frozen=True):
         return frozenset(trade.symbol for trade in self.trades)
 
 
+class FoundPortfolio(msgspec.Struct, frozen=True):
+    """A portfolio of the record: what its account began with and what has moved it, US dollars, and the batches that traded for it.
+
+    Of each batch the executions are those for the portfolio. `unknown` batches are those of an older version, without a row.
+    """
+
+    portfolio_id: str
+    began: float
+    moved: float
+    batches: tuple[FoundBatch, ...]
+    unknown: int
+
+
 async def newest_results(settings: Settings, most: int = LISTED, environment: str = "") -> list[BatchResult]:
     """Return the newest batches, the newest first, then those in the database of simulated sessions; so many of each.
 
@@ -89,6 +103,39 @@ async def find_batch(settings: Settings, beginning: str, *, everywhere: bool = F
     if len(found) > 1:
         raise ConfigError(f"more than one batch begins with {beginning}: write more of its id")
     return found[0]
+
+
+async def find_portfolio(settings: Settings, beginning: str) -> FoundPortfolio | None:
+    """Return the portfolio whose id begins so, wherever it is; None if there is none.
+
+    Raises:
+        ConfigError: if there is more than one.
+        LiuError: if a database cannot be used or reached.
+    """
+    found: list[FoundPortfolio] = []
+    async with aclosing(_stores(settings, everywhere=True)) as stores:
+        async for store, simulated in stores:
+            for row in await store.fetch(PORTFOLIO_MONEY, beginning):
+                portfolio_id = row["portfolio_id"]
+                ids = [one["batch_id"] for one in await store.fetch(PORTFOLIO_BATCHES, portfolio_id)]
+                rows = [one for batch_id in ids for one in await store.newest_batches(2, batch_id)]
+                batches = [await _read(store, one, simulated) for one in rows if one.batch_id in ids]
+                traded = tuple(_traded_for(one, portfolio_id) for one in batches)
+                money = float(row["began"]), float(row["moved"])
+                found.append(FoundPortfolio(portfolio_id, *money, traded, len(ids) - len(batches)))
+    if len(found) > 1:
+        raise ConfigError(f"more than one portfolio begins with {beginning}: write more of its id")
+    return found[0] if found else None
+
+
+def _traded_for(found: FoundBatch, portfolio_id: str) -> FoundBatch:
+    """Return the batch with what it traded for a portfolio: where no run says for which it trades, that is everything."""
+    said = {number: run.parameters.get("portfolio_id") for number, run in found.runs.items()}
+    mine = {number for number, of in said.items() if of == portfolio_id or not any(said.values())}
+    trades = tuple(trade for trade in found.trades if trade.algo_run_id in mine)
+    names = {found.runs[number].strategy for number in mine}
+    parameters = {name: values for name, values in found.parameters.items() if name in names}
+    return msgspec.structs.replace(found, trades=trades, parameters=parameters)
 
 
 async def _read(store: Store, row: BatchRow, simulated: bool) -> FoundBatch:

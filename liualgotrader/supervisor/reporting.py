@@ -14,25 +14,38 @@ import numpy as np
 
 from liualgotrader.analytics.equity import by_session, curve_of
 from liualgotrader.analytics.performance import returns_of, sharpe_ratio
-from liualgotrader.analytics.report import ReportSource, report_of
+from liualgotrader.analytics.report import report_of
 from liualgotrader.analytics.report_page import page_of
-from liualgotrader.common.calendar import TradingSession
+from liualgotrader.analytics.report_source import ReportSource
+from liualgotrader.analytics.trips import sign_of
+from liualgotrader.common.calendar import TradingSession, day_of
 from liualgotrader.common.clock import DAY, MINUTE, SECOND, as_datetime
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, LiuError, OutsideError
+from liualgotrader.common.events import is_symbol
 from liualgotrader.common.files import replace_file
-from liualgotrader.common.market_columns import Floats
+from liualgotrader.common.market_columns import BarColumns, Floats, joined, take
 from liualgotrader.common.rows import BatchRow
 from liualgotrader.common.session_plan import MarketSpec
+from liualgotrader.data.market_store import MarketStore
 from liualgotrader.supervisor.backtest_bars import TICKS, BarsWanted, PlayedBars, history_of, played_bars
 from liualgotrader.supervisor.backtest_outcome import BacktestOutcome
 from liualgotrader.supervisor.backtesting import ENVIRONMENT, Backtesting
-from liualgotrader.supervisor.repeating import FoundBatch, bars_of, find_batch, from_kept
+from liualgotrader.supervisor.repeating import (
+    FoundBatch,
+    FoundPortfolio,
+    bars_of,
+    find_batch,
+    find_portfolio,
+    from_kept,
+)
 
 _WHOLE_ACCOUNT = (
     "Return, risk and drawdown are those of the whole account, with what it holds beyond these strategies and cash that came"
     " or went; trades and P&L are the strategies' own."
 )
+_NO_PRICES = "Without prices, so without excursions, price charts and what open positions are worth"
+PORTFOLIO = "PORTFOLIO"
 _INVENTED = "The prices were invented: gains on them say nothing about a strategy."
 
 
@@ -74,37 +87,153 @@ def write_report(path: Path, source: ReportSource, script: bytes) -> None:
         raise OutsideError(f"the report cannot be written to {path} ({error.strerror}): name another file") from error
 
 
-async def source_of_record(settings: Settings, beginning: str) -> ReportSource:
-    """Return what a report is made of for the batch whose id begins so.
+async def source_of_record(
+    settings: Settings, beginning: str, benchmark: str = "", beside: Sequence[str] = ()
+) -> ReportSource:
+    """Return what a report is made of for the batch or portfolio whose id begins so, and for those `beside` it.
 
     Raises:
-        LiuError: if there is no such batch, or a database cannot be used or reached.
+        LiuError: if there is none, they have no session in common, the benchmark has no prices, or a database cannot be used or reached.
     """
+    source = await _recorded(settings, beginning, benchmark)
+    others = [await _recorded(settings, other) for other in beside]
+    for other in others:
+        if not {s.day for s in source.sessions} & {s.day for s in other.sessions}:
+            said = " and ".join(f"{one.batch_id[:8]} is of {_span(one.sessions)}" for one in (source, other))
+            raise ConfigError(f"there is no session in common to lay beside each other: {said}")
+    return replace(source, beside=others)
+
+
+def _span(played: Sequence[TradingSession]) -> str:
+    return f"{played[0].day} to {played[-1].day}"
+
+
+async def _recorded(settings: Settings, beginning: str, benchmark: str = "") -> ReportSource:
+    portfolio = await find_portfolio(settings, beginning)
+    home = settings.home_path
+    if portfolio is not None:
+        source = _source_of_portfolio(portfolio, home)
+        return _against(source, portfolio.batches, benchmark, home) if benchmark else source
     found = await find_batch(settings, beginning, everywhere=True)
-    wanted, notes = _bars_wanted(found, sorted(found.traded), settings.home_path)
+    wanted, notes = _bars_wanted(found, sorted(found.traded), home)
     played = PlayedBars({})
     try:
         if wanted is not None and found.trades:
-            played = played_bars(wanted, settings.home_path / "market", history_of(wanted, _history(found.row)))
+            played = played_bars(wanted, home / "market", history_of(wanted, _history(found.row)))
     except LiuError as error:
-        notes.append(f"Without prices, so without excursions, price charts and what open positions are worth: {error}.")
+        notes.append(f"{_NO_PRICES}: {error}.")
     sessions = (wanted or BarsWanted(first=_day(found.row), last=_day(found.row))).sessions()
     kept = by_session(found.equity)
     equity = kept.tolist() if len(kept) == len(sessions) + 1 and np.isfinite(kept).all() else None
-    return _source(found, played, sessions, notes, equity)
+    source = _source(found, played, sessions, notes, equity)
+    return _against(source, [found], benchmark, home) if benchmark else source
 
 
-def bars_of_symbol(settings: Settings, row: BatchRow, symbol: str) -> PlayedBars:
+def _source_of_portfolio(found: FoundPortfolio, home: Path) -> ReportSource:
+    """Return what a report is made of for all that was traded for a portfolio.
+
+    Raises:
+        ConfigError: if nothing was.
+    """
+    traded = sorted(
+        (one for one in found.batches if one.trades), key=lambda one: (one.row.session_date, one.row.started_at)
+    )
+    if not traded:
+        raise ConfigError(
+            f"nothing was traded for portfolio {found.portfolio_id} in a session yet: a strategy trades for it whose table says"
+            f' portfolio_id = "{found.portfolio_id}"'
+        )
+    notes = [f"{found.unknown} batches of an older version are left out."] if found.unknown else []
+    read: dict[str, list[PlayedBars]] = {}
+    played = list[TradingSession]()
+    for one in traded:
+        wanted, said = _bars_wanted(one, sorted(one.traded), home)
+        played += (wanted or BarsWanted(first=_day(one.row), last=_day(one.row))).sessions()
+        notes += [f"Batch {one.row.batch_id[:8]}: {text}" for text in said]
+        try:
+            bars = PlayedBars({}) if wanted is None else played_bars(wanted, home / "market", 0)
+        except LiuError as error:
+            notes.append(f"Batch {one.row.batch_id[:8]}: {_NO_PRICES}: {error}.")
+            continue
+        for symbol in bars.bars.keys() & one.traded:
+            read.setdefault(symbol, []).append(bars)
+    crypto = any(s.closes_at - s.opens_at == DAY for s in played)
+    every = BarsWanted(first=min(s.day for s in played), last=max(s.day for s in played), crypto=crypto).sessions()
+    names = {name: place for place, name in enumerate({t.strategy: None for one in traded for t in one.trades}, 1)}
+    executions = [msgspec.structs.replace(t, algo_run_id=names[t.strategy]) for one in traded for t in one.trades]
+    booked = sum(float(sign_of(t) * t.quantity * t.price + t.fee) for t in executions)
+    if abs(found.moved + booked) >= 0.01:
+        notes.append(f"{found.moved + booked:+,.2f} $ came or went beside executions; return and risk leave that out.")
+    invented = any(_on_invented_prices(one.row) for one in traded)
+    return ReportSource(
+        batch_id=found.portfolio_id,
+        environment=PORTFOLIO,
+        strategies=list(names),
+        sessions=every,
+        executions=sorted(executions, key=lambda t: t.at),
+        bars={symbol: _one_after_another([one.bars[symbol] for one in parts]) for symbol, parts in read.items()},
+        splits={symbol: parts[-1].splits.get(symbol, ()) for symbol, parts in read.items()},
+        cash=found.began,
+        parameters={name: values for one in traded for name, values in one.parameters.items()},
+        terms={
+            "portfolio": found.portfolio_id,
+            "money at the start": f"{found.began:,.2f} $",
+            "batches": ", ".join(f"{one.row.batch_id[:8]} ({one.row.environment} {one.row.session_date})" for one in traded),
+        },
+        checks=[check for one in traded for check in one.checks],
+        notes=[*([_INVENTED] if invented else []), *notes],
+    )  # fmt: skip
+
+
+def _one_after_another(parts: Sequence[BarColumns]) -> BarColumns:
+    """Return the bars of batches by time; where several have the same time, those of the first."""
+    kept = list(parts[:1])
+    for part in parts[1:]:
+        kept.append(take(part, part.opened_at >= kept[-1].closed_at[-1]))
+    return joined([part for part in kept if len(part.close)])
+
+
+def _against(source: ReportSource, found: Sequence[FoundBatch], benchmark: str, home: Path) -> ReportSource:
+    """Return the source with the prices of a benchmark, from where the batches have theirs, else from the market-data store.
+
+    Raises:
+        ConfigError: if there are none.
+    """
+    symbol = benchmark.upper()
+    if not is_symbol(symbol):
+        raise ConfigError(f"{benchmark[:40]!r} is no symbol: name a benchmark such as SPY")
+    if symbol in source.bars and len(found) == 1:
+        return replace(source, benchmark=symbol)
+    first, last = source.sessions[0], source.sessions[-1]
+    try:
+        every = [bars_of_symbol(home, one.row, symbol) for one in found if one.trades or len(found) == 1]
+        bars, splits = _one_after_another([one.bars[symbol] for one in every]), every[-1].splits.get(symbol, ())
+    except LiuError as error:
+        if any(_on_invented_prices(one.row) for one in found):
+            raise ConfigError(f"{str(error).rstrip('.')}: choose a --benchmark of the invented market") from error
+        store = MarketStore(home / "market")
+        bars, splits = store.read(symbol, DAY, first.opens_at, last.closes_at), store.actions(symbol)[0]
+        if not len(bars.close) or day_of(int(bars.opened_at[0])) > first.day:
+            raise ConfigError(
+                f"no prices of {symbol} are stored from {first.day} on: `liu data fetch {symbol} --from {first.day} --to {last.day}`"
+                " stores them, or name another --benchmark"
+            ) from error
+    return replace(
+        source, benchmark=symbol, bars={**source.bars, symbol: bars}, splits={**source.splits, symbol: splits}
+    )
+
+
+def bars_of_symbol(home: Path, row: BatchRow, symbol: str) -> PlayedBars:
     """Return the bars of one symbol over the sessions of a batch.
 
     Raises:
         LiuError: if its prices are not known any more.
     """
-    wanted, notes = _bars_wanted(FoundBatch(row, {}, simulated=False), [symbol], settings.home_path)
+    wanted, notes = _bars_wanted(FoundBatch(row, {}, simulated=False), [symbol], home)
     if wanted is None:
         raise ConfigError(notes[0])
     wanted = msgspec.structs.replace(wanted, symbols=(symbol,))
-    return played_bars(wanted, settings.home_path / "market", history_of(wanted, 0))
+    return played_bars(wanted, home / "market", history_of(wanted, 0))
 
 
 def source_of_backtest(backtesting: Backtesting, outcome: BacktestOutcome, fingerprint: str = "") -> ReportSource:
@@ -140,7 +269,7 @@ def _source(
         cash = float(kept[0])
         if row.environment not in (ENVIRONMENT, "SIMULATED"):
             notes = [*notes, _WHOLE_ACCOUNT]
-    invented = told.get("bars", {}).get("generated") or _is_generated(row)
+    invented = _on_invented_prices(row)
     return ReportSource(
         batch_id=row.batch_id,
         environment=row.environment,
@@ -183,9 +312,10 @@ def _bars_wanted(found: FoundBatch, symbols: Sequence[str], home: Path) -> tuple
     return (wanted, []) if wanted.kept or not notes else (None, notes)
 
 
-def _is_generated(row: BatchRow) -> bool:
+def _on_invented_prices(row: BatchRow) -> bool:
     market = row.configuration.get("market") or {}
-    return bool(market) and not market.get("data")
+    played = row.configuration.get("backtest", {}).get("bars", {}).get("generated")
+    return bool(played) or (bool(market) and not market.get("data"))
 
 
 def _day(row: BatchRow) -> date:

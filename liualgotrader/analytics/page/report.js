@@ -99,13 +99,31 @@
   };
 
   const drawRolling = () => {
-    const { t, value } = data.rolling || { t: [], value: [] };
-    if (t.length) {
-      show('rolling', [line(places(t), value, 'Sharpe', {
+    for (const [id, name, text] of [['rolling', 'Sharpe', 'Sharpe ratio, a year'], ['beta', 'beta', 'beta']]) {
+      if (!data[id]) continue;
+      const { t, value } = data[id];
+      show(id, [line(places(t), value, name, {
         line: { color: color('gain'), width: 1.6 }, customdata: t.map((at) => words(at, 'day')),
-        hovertemplate: '%{customdata}<br>Sharpe %{y:.2f}<extra></extra>',
-      })], { xaxis: { range: [0, t.length - 1] }, yaxis: { title: { text: 'Sharpe ratio, a year' } } }, t);
+        hovertemplate: `%{customdata}<br>${name} %{y:.2f}<extra></extra>`,
+      })], { xaxis: { range: [0, t.length - 1] }, yaxis: { title: { text } } }, t);
     }
+    if (data.daily) {
+      const { t, value } = data.daily;
+      show('daily', [{
+        type: 'bar', x: places(t), y: value, customdata: t.map((at) => words(at, 'day')), hovertemplate: '%{customdata}<br>%{y:+.2f} %<extra></extra>',
+        marker: { color: value.map((gained) => color(gained < 0 ? 'loss' : 'gain')), line: { width: 0 } },
+      }], { bargap: 0.1, xaxis: { range: [-0.5, t.length - 0.5] }, yaxis: { title: { text: 'return, %' } } }, t);
+    }
+  };
+
+  const drawBeside = () => {
+    data.beside.forEach((one, n) => {
+      if (!one) return;
+      const when = one.t.map((at) => words(at));
+      show(`beside-${n}`, [['ours', 'this batch', 'gain', 'solid'], ['theirs', 'the other', 'loss', 'dash']].map(([key, name, hue, dash]) => line(
+        places(one.t), one[key], name, { line: { color: color(hue), width: 1.8, dash }, customdata: when, hovertemplate: `%{customdata}<br>${name} %{y:+.3f} %<extra></extra>` },
+      )), { showlegend: true, xaxis: { range: [0, one.t.length - 1] }, yaxis: { title: { text: 'gained, %' } } }, one.t);
+    });
   };
 
   const drawTrades = () => {
@@ -178,7 +196,7 @@
       ? `${one.trades.length} of ${one.of.toLocaleString('en')} trades are drawn: those that gained or lost most, and the newest` : `${one.of.toLocaleString('en')} trades`;
   };
 
-  const draw = () => { drawCurve(); drawRolling(); drawTrades(); drawPrice(); };
+  const draw = () => { drawBeside(); drawCurve(); drawRolling(); drawTrades(); drawPrice(); };
 
   // --- tables are sorted by a click on a heading ---
   const worth = (row, column) => {

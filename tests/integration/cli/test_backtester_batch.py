@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from liualgotrader.cli import backtester
+from liualgotrader.cli import backtester, liu
 from liualgotrader.common.calendar import session_of
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.errors import ConfigError
@@ -20,6 +20,7 @@ from liualgotrader.store.postgres_store import PostgresStore
 from liualgotrader.store.store_factory import open_store
 from liualgotrader.tapes.generated_profile import tickers
 from tests.contract.test_store_contract import trade
+from tests.integration.cli.test_report import document
 
 pytestmark = pytest.mark.integration
 
@@ -139,6 +140,33 @@ def test_a_simulated_session_is_played_again_from_its_picks_on(dsn: str, program
     assert run["ref_algo_run"] == repeated["algo_run_id"]
     (batch,) = rows_of(dsn, "SELECT configuration::text AS told FROM batch WHERE environment = 'BACKTEST'")
     assert json.loads(batch["told"])["backtest"]["repeats"]["batch_id"] == SIMULATED
+
+
+def test_a_session_and_the_backtest_that_repeats_it_lie_in_one_sheet(
+    dsn: str, program: Program, tmp_path: Path
+) -> None:
+    again = program(SIMULATED)["batch_id"]
+    place = tmp_path / "sheet.html"
+    words = [
+        "report",
+        SIMULATED,
+        "--beside",
+        again[:8],
+        "--benchmark",
+        FIRST.lower(),
+        "--output",
+        str(place),
+        "--dsn",
+        dsn,
+    ]
+    assert liu.run(words) == 0
+    (beside,) = document(place)["figures"]["beside"]
+    assert (beside["batch_id"], beside["environment"]) == (again, "BACKTEST")
+    (session,) = beside["returns"]
+    assert session[0] == f"{DAY}"
+    equity = rows_of(dsn, "SELECT amounts FROM equity WHERE batch_id <> '" + SIMULATED + "'")[0]["amounts"]
+    assert float(session[2]) == pytest.approx(equity[-1] / equity[0] - 1, abs=1e-9)
+    assert document(place)["figures"]["benchmark"]["total_return"] is not None
 
 
 @pytest.mark.parity(52)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from liualgotrader.analytics.equity import AccountCurve
-from liualgotrader.analytics.report import Report, ReportSource, report_of
+from liualgotrader.analytics.report import Report, report_of
 from liualgotrader.analytics.report_page import page_of
+from liualgotrader.analytics.report_source import ReportSource
 from liualgotrader.common.calendar import sessions
 from liualgotrader.common.clock import HOUR
 from liualgotrader.common.market_columns import BarColumns
