@@ -18,7 +18,7 @@ The tools beside `trader`.
   liu db …               the embedded PostgreSQL: start, stop, status, psql, migrate, backup, restore
   liu new strategy NAME  write a strategy, a tradeplan and a test that runs it on the simulated market
   liu new scanner NAME   write a scanner, and a tradeplan that shows what it picks
-  liu simulate           serve the simulated market alone, for any program that speaks Alpaca's protocol
+  liu simulate           serve the simulated market alone, for any program that speaks Alpaca's or Polygon's protocol
   liu ui                 open the pages in a browser: days, trades and why, refused orders, calendar, backtests
   liu report BATCH       an HTML report of any batch or portfolio, one file that opens offline
   liu verify RESULT.zip  play a saved backtest again: it comes out the same, or the first difference is named
@@ -51,7 +51,7 @@ Serve the pages on this machine and open them in the browser, until Ctrl-C. They
 the one that DSN names. Only a backtest that you start there adds something to them."""
 
 SIMULATE = """\
-Serve the simulated market alone, until Ctrl-C, for any program that speaks Alpaca's protocol: it prints the variables and
+Serve the simulated market alone, until Ctrl-C, for any program that speaks Alpaca's or Polygon's protocol: it prints the variables and
 the stream addresses that point the program at it."""
 
 REPORT = """\

@@ -123,4 +123,7 @@ def _say(spec: MarketSpec, running: RunningMarket, *, whole: bool) -> None:
     streams = running.websocket_url
     print(f"# its streams: url_override='{streams}/v2/iex' (data), '{streams}/stream' (orders)")
     print(f"# control: POST {running.url}/_sim/…, with the header X-LIU-Token from {running.world.token_path}")
+    print(
+        f"# polygon-api-client's: base={running.url!r}; feed={running.url.removeprefix('http://')!r}, secure=False (stream)"
+    )
     print("# Ctrl-C ends the market", flush=True)

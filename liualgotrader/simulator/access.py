@@ -34,6 +34,11 @@ _TRADING = (
     *("/v2/account", "/v2/orders", "/v2/positions", "/v2/assets", "/v2/clock", "/v2/calendar"),
     *("/v2/watchlists", "/v2/corporate_actions", "/v2/options"),
 )
+POLYGON_STREAM = "/stocks"
+_POLYGON = (
+    *("/v1/", "/v2/aggs/", "/v2/last/", "/v2/snapshot/", "/v2/reference/", "/v3/", "/vX/", "/stocks/"),
+    *("/benzinga/", "/etf-global/", "/fed/", "/futures/", "/tmx/"),
+)
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 _HTTP_CODES = {404: (40410000, "endpoint not found."), 405: (40510000, "method not allowed.")}
 
@@ -73,6 +78,8 @@ RATE: web.AppKey[RequestRate] = web.AppKey("rate")
 @web.middleware
 async def check_access(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Pass on requests that are allowed, and answer every refusal, and a bug of ours, with the vendor's JSON."""
+    if is_polygons(request.path):
+        return await handler(request)  # to its own check
     rate = request.app.get(RATE) if request.path.startswith(_TRADING) else None
     if (refused := _refusal(request)) is not None:
         return refused
@@ -99,6 +106,11 @@ async def check_access(request: web.Request, handler: Handler) -> web.StreamResp
     if rate is not None:
         response.headers.update(rate.headers())
     return response
+
+
+def is_polygons(path: str) -> bool:
+    """Return whether a path lies where Polygon's do; of Alpaca's only that of corporate actions looks like one."""
+    return path == POLYGON_STREAM or (path.startswith(_POLYGON) and not path.startswith("/v1/corporate-actions"))
 
 
 def _refusal(request: web.Request) -> web.Response | None:

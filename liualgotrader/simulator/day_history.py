@@ -175,6 +175,20 @@ class DayRecord:
         day = self._days.get(symbol)
         return day.bar(symbol) if day is not None and day.has_price else None
 
+    def running_day(self, symbol: str) -> BarBuilder | None:
+        """Return what today's prints come to so far, those before the open too; None before the first one."""
+        return self._days.get(symbol)
+
+    def second_bars(self, symbol: str, start: int, end: int) -> list[Bar]:
+        """Return the bars of today's seconds with start <= opened_at < end; none of the second that has not ended."""
+        ticks, builders = self.trades(symbol), dict[int, BarBuilder]()
+        for row in rows_between(ticks.at, start - start % SECOND, end - 1):
+            opened_at = ticks.at[row] - ticks.at[row] % SECOND
+            if (second := builders.get(opened_at)) is None:
+                second = builders[opened_at] = BarBuilder(opened_at, opened_at + SECOND, TAPE_RULES)
+            second.add(ticks.at[row], ticks.price[row], ticks.size[row], ticks.flags[row])
+        return [second.bar(symbol) for second in builders.values() if second.has_price]
+
     def trades(self, symbol: str) -> TradeTicks:
         """Return today's prints of a symbol."""
         return self._trades.get(symbol) or TradeTicks()

@@ -272,7 +272,13 @@ class MarketLoop:
         wants_bars = self._world.data.wants("bars") or self._world.data.wants("dailyBars")
         bars_due_at = self._world.record.bars_due_at if wants_bars else NEVER
         of_faults = (self._world.faults.due_at, self._world.updates.due_at)
-        for at in (self._world.exchange.next_wakeup(), self._hold.next_deadline(), bars_due_at, *of_faults):
+        for at in (
+            self._world.exchange.next_wakeup(),
+            self._hold.next_deadline(),
+            bars_due_at,
+            self._world.data.seconds_due_at,
+            *of_faults,
+        ):
             if at < NEVER:
                 found = min(found, grid_at_or_after(at, quantum))
         return min(max(found, soonest), end)
@@ -301,6 +307,8 @@ class MarketLoop:
         exchange, record, data = world.exchange, world.record, world.data
         event = self._next
         while event is not None and event.at < target:
+            if event.at >= data.seconds_due_at:
+                data.close_second(record.second_bars)
             if event.at >= record.bars_due_at:
                 self._close_minutes(event.at)
             exchange.on_event(event)
@@ -316,6 +324,8 @@ class MarketLoop:
         self._next = event
         exchange.advance(target)
         world.now = target
+        if target >= data.seconds_due_at:
+            data.close_second(record.second_bars)
         self._close_minutes(target)
 
     def _close_minutes(self, at: int) -> None:

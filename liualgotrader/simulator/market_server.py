@@ -6,6 +6,8 @@
 * `requests_per_minute`: limit of trading requests, machine time (see `access.py`)
 * `connection_limit`, `symbol_limit`: of the data stream, answered with 406 and 405; 0 for none
 * `outgoing_limit_bytes`: what may wait for one data connection before it is cut off with 407
+* `polygon_plan`: `free` for Polygon's plan without ticks, snapshots and stream, and with five requests a minute
+* `polygon_requests_per_minute`: limit of requests to Polygon's routes, machine time
 * `updates_frames`: `binary` (as on paper accounts) or `text` (as on live ones)
 * `account`: the account's number, else `SIM000000001`
 * `log_dir`: folder of the process's log file, else the specification's own
@@ -44,6 +46,9 @@ from liualgotrader.simulator import (
     account_routes,
     control_routes,
     data_routes,
+    polygon_reference,
+    polygon_routes,
+    polygon_websocket,
     reference_routes,
     stream_routes,
     trading_routes,
@@ -55,6 +60,8 @@ from liualgotrader.simulator.day_history import DayRecord, EquityCurve, HistoryS
 from liualgotrader.simulator.faults import Faults, FaultyTape
 from liualgotrader.simulator.market_hold import Hold
 from liualgotrader.simulator.market_loop import MARKET, WORLD, MarketLoop, World
+from liualgotrader.simulator.polygon_access import FREE_PLAN_REQUESTS, POLYGON_RATE, check_polygon, is_free
+from liualgotrader.simulator.polygon_websocket import POLYGON, codec_of
 from liualgotrader.simulator.practice_feed import PracticeFeed
 from liualgotrader.simulator.stream_hubs import DataHub, UpdatesHub
 from liualgotrader.simulator.subscriptions import ApiKeys
@@ -64,7 +71,7 @@ log = logging.getLogger(__name__)
 
 _FAMILIES = (
     *(trading_routes, account_routes, watchlist_routes, data_routes, reference_routes),
-    *(stream_routes, control_routes),
+    *(stream_routes, control_routes, polygon_routes, polygon_reference, polygon_websocket),
 )
 HOST = "127.0.0.1"
 ACCOUNT = "SIM000000001"
@@ -96,7 +103,7 @@ class RunningMarket:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that point a program of the vendor's client at this market."""
+        """The variables that point a program of the vendors' clients at this market."""
         keys = self.world.keys
         return {
             "APCA_API_KEY_ID": keys.key_id,
@@ -104,6 +111,7 @@ class RunningMarket:
             "APCA_API_BASE_URL": self.url,
             "APCA_API_DATA_URL": self.url,
             "ALPACA_STREAM_URL": self.websocket_url,
+            "POLYGON_API_KEY": keys.secret_key,
         }
 
     async def close(self) -> None:
@@ -154,13 +162,18 @@ async def serve(spec: MarketSpec, keys: ApiKeys, *, tape: Tape | None = None) ->
 
 def application(world: World, loop: MarketLoop) -> web.Application:
     """Return the server's routes: one family a file."""
-    app = web.Application(middlewares=[check_access, apply_faults], client_max_size=MOST_BYTES)
+    app = web.Application(middlewares=[check_access, check_polygon, apply_faults], client_max_size=MOST_BYTES)
     app[WORLD], app[MARKET] = world, loop
     if per_minute := int(
         world.spec.options.get("requests_per_minute", VENDOR_RATE if 0 < world.spec.speed <= 1 else 0)
     ):
         app[RATE] = RequestRate(world.clock, per_minute)
     app[watchlist_routes.LISTS] = {}
+    app[POLYGON] = codec_of(world.record)
+    if polygon_requests := int(
+        world.spec.options.get("polygon_requests_per_minute", FREE_PLAN_REQUESTS if is_free(world) else 0)
+    ):
+        app[POLYGON_RATE] = RequestRate(world.clock, polygon_requests)
     for family in _FAMILIES:
         app.add_routes(family.routes)
     return app

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -22,11 +23,24 @@ from liualgotrader.ipc.session_page import Cell, SessionPage
 from liualgotrader.simulator import shapes
 from liualgotrader.simulator.asset_codes import SymbolTable
 from liualgotrader.simulator.client_outbox import ClientOutbox, Connections, frames_below_limit
-from liualgotrader.simulator.subscriptions import CHANNELS, EVERYTHING, ApiKeys, Codec, StreamSession, by_symbol
+from liualgotrader.simulator.subscriptions import CHANNELS, EVERYTHING, ApiKeys, Codec, by_symbol
 
 SIP_DELAY = 15 * MINUTE
 STREAM = "trade_updates"
+_SECONDS = "seconds"  # bars of seconds, which Polygon's stream alone has
+_ALL_CHANNELS = (*CHANNELS, _SECONDS)
 GATEWAY = "order_gateway"
+
+
+class DataSession(Protocol):
+    """One client's conversation, in whatever protocol; `symbols` are its subscriptions by channel."""
+
+    @property
+    def authenticated(self) -> bool: ...
+    @property
+    def close_code(self) -> int | None: ...
+    @property
+    def symbols(self) -> dict[str, set[str]]: ...
 
 
 class Subscriber:
@@ -35,7 +49,7 @@ class Subscriber:
     __slots__ = ("codec", "delay", "late", "outbox", "pending", "process", "session")
 
     def __init__(
-        self, session: StreamSession, codec: Codec, outbox: ClientOutbox, process: str = "", delay: int = 0
+        self, session: DataSession, codec: Codec, outbox: ClientOutbox, process: str = "", delay: int = 0
     ) -> None:
         self.session = session
         self.codec = codec
@@ -71,8 +85,10 @@ class DataHub(Connections[Subscriber]):
         super().__init__()
         self._symbols = symbols
         self._page = page
-        self._wanted: dict[str, dict[str, list[Subscriber]]] = {channel: {} for channel in CHANNELS}
+        self._wanted: dict[str, dict[str, list[Subscriber]]] = {channel: {} for channel in _ALL_CHANNELS}
         self._seen: set[str] = set()  # processes that have had a data connection
+        self._traded: dict[str, None] = {}  # symbols that traded in the second that is open, while anybody follows it
+        self.seconds_due_at = NEVER  # when that second ends
 
     # --- connections
 
@@ -100,7 +116,7 @@ class DataHub(Connections[Subscriber]):
         self._index()
 
     def _index(self) -> None:
-        self._wanted = {channel: by_symbol(self.members, channel) for channel in CHANNELS}
+        self._wanted = {channel: by_symbol(self.members, channel) for channel in _ALL_CHANNELS}
 
     def absent(self) -> list[str]:
         """Return the processes that had a data connection and have none that is authenticated now."""
@@ -126,13 +142,17 @@ class DataHub(Connections[Subscriber]):
         """Queue a print for its subscribers."""
         if takers := self._takers("trades", trade.symbol):
             venue = self._symbols.venue(trade.symbol)
-            _queue(takers, lambda codec: shapes.trade_message(trade, number, venue, codec.instant(trade.at)))
+            _queue(takers, lambda codec: codec.shapes.trade_message(trade, number, venue, codec.instant(trade.at)))
+        if self._wanted[_SECONDS]:
+            self._traded[trade.symbol] = None
+            if self.seconds_due_at == NEVER:
+                self.seconds_due_at = trade.at - trade.at % SECOND + SECOND
 
     def quote(self, quote: Quote) -> None:
         """Queue a quote for its subscribers."""
         if takers := self._takers("quotes", quote.symbol):
             venue = self._symbols.venue(quote.symbol)
-            _queue(takers, lambda codec: shapes.quote_message(quote, venue, codec.instant(quote.at)))
+            _queue(takers, lambda codec: codec.shapes.quote_message(quote, venue, codec.instant(quote.at)))
 
     def status(self, status: Status) -> None:
         """Queue a trading status for its subscribers."""
@@ -143,7 +163,16 @@ class DataHub(Connections[Subscriber]):
     def minute_bar(self, bar: Bar) -> None:
         """Queue a minute's bar for its subscribers."""
         if takers := self._takers("bars", bar.symbol):
-            _queue(takers, lambda codec: shapes.bar_message("b", bar, codec.instant(bar.opened_at)))
+            _queue(takers, lambda codec: codec.shapes.bar_message("b", bar, codec.instant(bar.opened_at)))
+
+    def close_second(self, bars_of: Callable[[str, int, int], list[Bar]]) -> None:
+        """Queue the bars of the second that has ended, made by `bars_of` from the symbol's prints between two instants."""
+        end, traded = self.seconds_due_at, self._traded
+        self.seconds_due_at, self._traded = NEVER, {}
+        for symbol in traded:
+            if takers := self._takers(_SECONDS, symbol):
+                for bar in bars_of(symbol, end - SECOND, end):
+                    _queue(takers, partial(_second, bar))
 
     def updated_bar(self, bar: Bar) -> None:
         """Queue the bar of a minute in which a print was corrected."""
@@ -174,17 +203,21 @@ class DataHub(Connections[Subscriber]):
         return sent
 
 
+def _second(bar: Bar, codec: Codec) -> object:
+    return codec.shapes.bar_message("s", bar, codec.instant(bar.opened_at))
+
+
 def _queue(takers: list[Subscriber], make: Callable[[Codec], Any]) -> None:
     """Queue one message for all takers, encoded once per language."""
     first = takers[0]
     piece = first.codec.piece(make(first.codec))
     first.pending.append(piece)
-    encoded = {first.codec.binary: piece}
+    encoded = {first.codec: piece}
     for taker in takers[1:]:
         codec = taker.codec
-        if codec.binary not in encoded:
-            encoded[codec.binary] = codec.piece(make(codec))
-        taker.pending.append(encoded[codec.binary])
+        if codec not in encoded:
+            encoded[codec] = codec.piece(make(codec))
+        taker.pending.append(encoded[codec])
 
 
 # --- the order stream

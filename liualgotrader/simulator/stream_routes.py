@@ -57,7 +57,9 @@ async def serve_data(request: web.Request) -> web.WebSocketResponse:
     most = int(options.get("connection_limit", 0))
     session = protocol.StreamSession(
         world.keys,
-        admit=lambda: not most or sum(s.session.authenticated for s in hub.members) < most,
+        admit=lambda: (
+            not most or sum(s.session.authenticated for s in hub.members if s.codec in protocol.CODECS) < most
+        ),
         symbol_limit=int(options.get("symbol_limit", 0)),
     )
     process = headers.get(PROCESS_HEADER, "") if feed in ("iex", "sip") else ""

@@ -8,12 +8,15 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import WSCloseCode
 
+from liualgotrader.common.events import Bar, Quote, TradeTick
 from liualgotrader.common.untrusted import read_message
+from liualgotrader.simulator import shapes
+from liualgotrader.simulator.asset_codes import VenueCode
 from liualgotrader.simulator.wire import rfc3339, timestamp_extension
 
 CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds")
@@ -135,7 +138,7 @@ def by_symbol(subscribers: Iterable[Any], channel: str) -> dict[str, list[Any]]:
     table: dict[str, list[Any]] = {}
     everything = []
     for subscriber in subscribers:
-        names = subscriber.session.symbols[channel]
+        names = subscriber.session.symbols.get(channel, ())
         if EVERYTHING in names:
             everything.append(subscriber)
         for name in names:
@@ -149,7 +152,15 @@ def by_symbol(subscribers: Iterable[Any], channel: str) -> dict[str, list[Any]]:
 # --- its two languages: a message is encoded once for all who get it, and a frame is an array of such pieces
 
 
-@dataclass(frozen=True, slots=True)
+class Shapes(Protocol):
+    """How a vendor words what all of its streams carry; `t` is the instant as the codec writes it."""
+
+    def trade_message(self, trade: TradeTick, number: int, venue: VenueCode, t: Any) -> object: ...
+    def quote_message(self, quote: Quote, venue: VenueCode, t: Any) -> object: ...
+    def bar_message(self, kind: str, bar: Bar, t: Any) -> object: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Codec:
     """How one connection's frames are written and read: binary frames of msgpack, or text frames of JSON.
 
@@ -162,6 +173,7 @@ class Codec:
     piece: Callable[[Any], bytes]
     frame: Callable[[Sequence[bytes]], bytes]
     read: Callable[[bytes], Any]
+    shapes: Shapes = shapes
 
 
 def packed_array(pieces: Sequence[bytes]) -> bytes:
@@ -190,6 +202,7 @@ JSON = Codec(
     frame=lambda pieces: b"[" + b",".join(pieces) + b"]",
     read=read_message,
 )
+CODECS = (MSGPACK, JSON)
 MSGPACK_TYPE = "application/msgpack"
 
 

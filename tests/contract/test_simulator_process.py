@@ -225,9 +225,9 @@ def test_any_program_of_the_vendors_client_trades_on_the_market_alone_and_its_ac
         command = [sys.executable, "-c", "from liualgotrader.cli.liu import main; main()", *words]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(9)]
+        lines = [process.stdout.readline() for _ in range(10)]
         assert all(line.startswith(("export ", "#")) for line in lines)  # a shell may take them all
-        streams = re.findall(r"'(ws://\S+)'", lines[7])
+        streams = re.findall(r"'(ws://\S+)'", lines[8])
         said = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines[1:6])
         return process, said | dict(zip(("data", "orders"), streams, strict=True))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -34,9 +34,8 @@ from alpaca.trading.requests import (
 from alpaca.trading.stream import TradingStream
 
 from liualgotrader.common.clock import MINUTE, SECOND, as_utc, instant
-from liualgotrader.tapes.files_tape import FilesTape
-from tests.fakes.simulated_market import KEY, SECRET, MarketThread, spec_of
-from tests.fakes.tapes import DAY, at
+from tests.fakes.simulated_market import KEY, SECRET, MarketThread
+from tests.fakes.tapes import at
 from tools.doc_blocks import HOUSE, blocks
 
 HEADERS = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
@@ -108,34 +107,7 @@ def test_a_watchlist_that_cannot_be_is_refused(trading: TradingClient, body: Any
     assert len(trading.get_watchlists()) == 1
 
 
-# --- splits and dividends: of ABC 3:1 on 2024-03-06, 0.99 dollars on 2024-03-07 after a close of 33
-
-
-@pytest.fixture(scope="module")
-def split_market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MarketThread]:
-    folder = tmp_path_factory.mktemp("splits")
-    tables = {
-        "trades": ["symbol,at,price,size", "ABC,2024-03-08T09:30:00-05:00,33.50,300", "ABC,2024-03-08T09:31:00-05:00,34,200"],
-        "bars": [
-            "symbol,opened_at,open,high,low,close,volume",
-            "ABC,2024-03-05T09:30:00-05:00,99,99.3,98.7,99,1000",
-            "ABC,2024-03-07T09:30:00-05:00,32,32.5,31.5,32,3000",
-        ],
-        "daily": [
-            "symbol,day,open,high,low,close,volume",
-            "ABC,2024-03-05,97,100,96,99,10000",
-            "ABC,2024-03-06,32,34,31,33,30000",
-            "ABC,2024-03-07,32,33,31,32,30000",
-        ],
-        "splits": ["symbol,day,ratio", "ABC,2024-03-06,3", "ABC,2024-03-11,0.5"],
-        "dividends": ["symbol,day,amount", "ABC,2024-03-07,0.99"],
-        "assets": ["symbol,name,exchange", "ABC,Alphabet Soup,NASDAQ"],
-    }  # fmt: skip
-    for name, lines in tables.items():
-        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
-    market = MarketThread(spec_of(), FilesTape(folder, DAY))
-    yield market
-    market.close()
+# --- splits and dividends
 
 
 @pytest.mark.parametrize(
