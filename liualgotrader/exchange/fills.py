@@ -4,7 +4,7 @@ strict  An order takes what is displayed at the far side and not yet taken; the 
         next quote. With an impact set, the rest trades at once instead, each further displayed size that many
         basis points worse, all of it at the price of the last one (rounded against the order). A resting limit
         trades at the quote when the opposite side comes to it, at its own price when a print goes through it
-        (as many shares as the print had), and at its price by its place in the queue: shares displayed there
+        (as many shares as the print had; at the far side, where its price lies beyond that), and at its price by its place in the queue: shares displayed there
         before it must print first.
 paper   The vendor's paper environment: displayed size does not count; one in ten fills takes only a part.
 touch   The whole order at the touch, at once; stops are set off by the opposite side and fill at their own price.
@@ -112,9 +112,11 @@ class Strict(FillModel):
                     continue
                 free = max(left - order.queue_ahead, 0)
                 order.queue_ahead = max(order.queue_ahead - left, 0)
-            quantity = order.lot(min(order.wanted(limit), free))
+            # Of an order whose limit lies beyond a far side that is used up: never worse than that side and the print.
+            at = order.sign * min(order.sign * limit, max(order.sign * market.far(order.sign), order.sign * price))
+            quantity = order.lot(min(order.wanted(at), free))
             if quantity:
-                found.append((order, Offer(limit, quantity)))
+                found.append((order, Offer(at, quantity)))
                 left -= quantity
         return found
 

@@ -314,3 +314,13 @@ def test_price_then_time_decides_who_gets_a_scarce_offer() -> None:
     floor.send("buy", "100", "limit", limit_price="10.01", client_order_id="best", account="other")
     floor.quote(9.90, 100, 9.99, 250)
     assert floor.fills() == ["best 100 @ 9.99", "early 100 @ 9.99", "a-late 50 @ 9.99"]
+
+
+def test_a_print_fills_an_order_whose_limit_lies_beyond_the_quote_no_worse_than_the_quote() -> None:
+    floor = Floor()
+    floor.quote(9.99, 100, 10.01, 100)
+    floor.send("buy", "300", "limit", limit_price="10.05")
+    floor.trade(10.00, 50)
+    floor.trade(10.03, 40)
+    fills = [(u.execution.price, u.execution.quantity) for u in floor.updates if u.execution is not None]
+    assert fills == [(Decimal("10.01"), 100), (Decimal("10.01"), 50), (Decimal("10.03"), 40)]
