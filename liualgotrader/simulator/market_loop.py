@@ -233,7 +233,7 @@ class MarketLoop:
         woken = self._hold.wake(target)
         self.quanta += 1
         if not self.held:
-            await self._turn(sent=sent)
+            await self._turn(sent=False)  # a turn for each step would take longer than all else
         elif sent or woken or self._hold.under_way(target):
             began = self._clock.machine()
             # One turn of the loop takes in what clients wrote before they said that they were done.

@@ -258,7 +258,7 @@ def test_an_order_that_has_ended_or_is_on_its_way_is_not_replaced_or_cancelled(m
     early = send(market, {"limit_price": "91"}, "PATCH", path)
     assert (early[0], early[1]["code"]) == (422, 40010001)
     assert "isn't sent to exchange yet" in early[1]["message"]
-    market.go_on(1)
+    market.advance(1)
     replaced = send(market, {"limit_price": "91"}, "PATCH", path)[1]
     assert (replaced["id"] != order["id"], replaced["replaces"]) == (True, order["id"])
     assert (
@@ -266,17 +266,17 @@ def test_an_order_that_has_ended_or_is_on_its_way_is_not_replaced_or_cancelled(m
         in send(market, {"limit_price": "92"}, "PATCH", path)[1]["message"]
     )
     assert send(market, None, "DELETE", path)[1]["message"] == "order pending replace"
-    market.go_on(1)
+    market.advance(1)
     assert send(market, {"limit_price": "92"}, "PATCH", path)[1]["message"] == "order already replaced"
     newer = f"/v2/orders/{replaced['id']}"
     assert send(market, None, "DELETE", newer) == (204, None)
     assert "order pending cancel" in send(market, {"limit_price": "92"}, "PATCH", newer)[1]["message"]
-    market.go_on(1)
+    market.advance(1)
     assert send(market, {"limit_price": "92"}, "PATCH", newer)[0] == 422
     assert send(market, None, "DELETE", newer) == (204, None)  # cancelling again is no error
     again = send(market, {**LIMIT, "client_order_id": "one"})  # an id stays taken after its order
     assert (again[0], again[1]["code"], again[1]["message"]) == (422, 40010001, "client_order_id must be unique")
     _, filled = send(market, BUY)
-    market.go_on(1)
+    market.advance(1)
     late = send(market, None, "DELETE", f"/v2/orders/{filled['id']}")
     assert (late[0], late[1]["code"], late[1]["message"]) == (422, 42210000, 'order is already in "filled" state')
