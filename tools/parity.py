@@ -99,7 +99,7 @@ ROWS = (
     "Two strategies in one symbol have positions of their own",
 )
 NOTES = {
-    38: "not built: a strategy whose portfolio names a sub-account is refused in a sentence; the column is kept",
+    38: "a session trades for one account; at the sandbox of the Broker API, not with real money",
     39: "waits for further vendors",
     40: "waits for further vendors",
     41: "waits for further vendors; companies are read from Polygon already (row 66)",

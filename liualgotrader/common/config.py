@@ -30,7 +30,7 @@ from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.endpoint_address import canonical_address
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.secret import NO_SECRET, Secret
-from liualgotrader.common.session_plan import PAPER_URL, Endpoints, SessionPlan, updates_address
+from liualgotrader.common.session_plan import BROKER_SANDBOX_URL, PAPER_URL, Endpoints, SessionPlan, updates_address
 from liualgotrader.common.tradeplan import FillProfile, Limits, Simulation
 from liualgotrader.common.types import BrokerType, DataConnectorType
 
@@ -57,6 +57,8 @@ class Secrets:
     key_id: Secret = NO_SECRET
     secret_key: Secret = NO_SECRET
     dsn: Secret = NO_SECRET
+    broker_api_key: Secret = NO_SECRET
+    broker_api_secret: Secret = NO_SECRET
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Secrets:
@@ -66,6 +68,8 @@ class Secrets:
             key_id=Secret(values.get("APCA_API_KEY_ID", "")),
             secret_key=Secret(values.get("APCA_API_SECRET_KEY", "")),
             dsn=Secret(values.get(SESSION_DSN, "")),
+            broker_api_key=Secret(values.get("ALPACA_BROKER_API_KEY", "")),
+            broker_api_secret=Secret(values.get("ALPACA_BROKER_API_SECRET", "")),
         )
 
     def hide(self, text: str) -> str:
@@ -75,7 +79,8 @@ class Secrets:
             password = urlsplit(dsn).password or ""
         except ValueError:
             password = ""
-        for secret in (self.key_id.reveal(), self.secret_key.reveal(), dsn, password):
+        of_broker_api = self.broker_api_key.reveal(), self.broker_api_secret.reveal()
+        for secret in (self.key_id.reveal(), self.secret_key.reveal(), *of_broker_api, dsn, password):
             if len(secret) > 3:
                 text = text.replace(secret, "***")
         return text
@@ -114,6 +119,9 @@ OPTIONS: Mapping[str, Option] = {
     "key_id": Option("APCA_API_KEY_ID", "", "the account's key; or ALPACA_API_KEY, if neither of this pair is set"),
     "secret_key": Option("APCA_API_SECRET_KEY", "", "the account's secret; or ALPACA_SECRET_KEY, likewise"),
     "polygon_key": Option("POLYGON_API_KEY", "", "polygon's key, whose data connector is not built yet"),
+    "broker_api_url": Option("ALPACA_BROKER_API_BASEURL", "", "Broker API, for portfolios that name a sub-account"),
+    "broker_api_key": Option("ALPACA_BROKER_API_KEY", "", "its key"),
+    "broker_api_secret": Option("ALPACA_BROKER_API_SECRET", "", "its secret"),
     "live": Option("LIU_LIVE", "", "arms real money, as `--live` does: the last four of the account number"),
     "full_size": Option(
         "LIU_FULL_SIZE", "", "0 or 1: trade at all of the limits in a plan's first session with real money"
@@ -164,6 +172,9 @@ class Settings:
     key_id: Secret = NO_SECRET
     secret_key: Secret = NO_SECRET
     polygon_key: Secret = NO_SECRET
+    broker_api_url: str = BROKER_SANDBOX_URL
+    broker_api_key: Secret = NO_SECRET
+    broker_api_secret: Secret = NO_SECRET
     live: str = ""
     full_size: bool = False
     keep_bars_mb: int = 200
@@ -243,6 +254,7 @@ class Settings:
             stream_url=f"{self._address('stream_url', websocket=True)}/v2/{self.data_feed}",
             updates_url=updates_address(trading),
             loopback=False,
+            broker_url=self._address("broker_api_url").removesuffix("/v1"),
         )
 
     def _address(self, name: str, *, websocket: bool = False) -> str:

@@ -22,6 +22,7 @@ from liualgotrader.common.files import replace_file
 from liualgotrader.common.tradeplan import FillProfile, Limits, Timings, TradePlan
 
 PAPER_URL = "https://paper-api.alpaca.markets"
+BROKER_SANDBOX_URL = "https://broker-api.sandbox.alpaca.markets"
 LIVE_URL = "https://api.alpaca.markets"
 
 EARLY = 10 * SECOND  # simulated time begins before the open, so that the first event finds everybody waiting
@@ -45,6 +46,7 @@ class SlotPlan(msgspec.Struct, frozen=True):
     funds: Decimal | None = (
         None  # what its portfolio may spend as the batch begins: balance and credit line, US dollars
     )
+    sub_account: str = ""  # at the broker, for which the strategy's portfolio trades; empty: the account of the keys
 
     @property
     def has_home(self) -> bool:
@@ -63,6 +65,7 @@ class Endpoints(msgspec.Struct, frozen=True):
     stream_url: str  # the whole market-data websocket address
     updates_url: str  # the whole trade_updates websocket address
     loopback: bool  # no address of another host can be put in
+    broker_url: str = ""  # of the Broker API, which takes the orders of sub-accounts
 
     def __post_init__(self) -> None:
         """Check the addresses, wherever they come from.
@@ -71,7 +74,7 @@ class Endpoints(msgspec.Struct, frozen=True):
             ConfigError: for one that is not canonical, or beyond this machine where only loopback is allowed, or that
                 would get the keys of real money and is not Alpaca's.
         """
-        rest, streams = (self.trading_url, self.data_url), (self.stream_url, self.updates_url)
+        rest, streams = (self.trading_url, self.data_url, self.broker_url), (self.stream_url, self.updates_url)
         for address in filter(None, (*rest, *streams)):
             if canonical_address(address, websocket=address in streams) != address:
                 raise ConfigError(f"{address} is not the canonical form of this address")
@@ -155,6 +158,7 @@ class SessionPlan(msgspec.Struct, frozen=True):
     arming: Arming | None = None  # of a session with real money
     records_dir: str = ""  # for what strategies record; empty: beside the journals
     kept_bars_bytes: int = 0  # of minutes that strategies saw, beside what they record
+    sub_account: str = ""  # at the broker, that the session trades for; empty: the account of the keys
     announces: bool = False  # the supervisor shows account and equity before anything may be ordered
 
     @property

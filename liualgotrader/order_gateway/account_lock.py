@@ -14,7 +14,14 @@ from pathlib import Path
 from liualgotrader.common.endpoint_address import is_loopback
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.files import replace_file
-from liualgotrader.common.session_plan import LIVE_URL, PAPER_URL, SessionPlan, updates_address
+from liualgotrader.common.session_plan import (
+    BROKER_SANDBOX_URL,
+    LIVE_URL,
+    PAPER_URL,
+    Endpoints,
+    SessionPlan,
+    updates_address,
+)
 
 _DIGITS = 16
 _KILLED = "the kill switch is on"
@@ -100,12 +107,32 @@ def check_endpoints(plan: SessionPlan) -> None:
         raise ConfigError(
             f"orders would go to {trading!r}: set APCA_API_BASE_URL to {PAPER_URL}, or for real money to {LIVE_URL}."
         )
+    if plan.sub_account:
+        check_sub_account(endpoints)
     if endpoints.updates_url != updates_address(trading):
         raise ConfigError(f"orders would go to {trading}, but their news would come from {endpoints.updates_url!r}.")
     if endpoints.is_live != (plan.environment == "PROD"):
         raise ConfigError(f"orders of a {plan.environment} session would go to {trading}.")
     if endpoints.is_live and not (arming is not None and (arming.account or arming.refusal)):
         raise ConfigError(f"orders would go to {trading}, but real money is not armed: start with `trader --live`.")
+
+
+def check_sub_account(endpoints: Endpoints) -> None:
+    """Return if orders of sub-accounts go to the sandbox of the Broker API, or to this machine, and not to real money.
+
+    Raises:
+        ConfigError: if they do not.
+    """
+    if endpoints.is_live:
+        raise ConfigError(
+            "a portfolio names a sub-account, and sub-accounts are not traded with real money: take external_account_id out"
+            f" of the portfolio, or set APCA_API_BASE_URL to {PAPER_URL}"
+        )
+    if endpoints.broker_url != BROKER_SANDBOX_URL and not is_loopback(endpoints.broker_url):
+        raise ConfigError(
+            f"orders of sub-accounts would go to {endpoints.broker_url!r}: set ALPACA_BROKER_API_BASEURL to"
+            f" {BROKER_SANDBOX_URL}"
+        )
 
 
 def check_account(plan: SessionPlan, account_number: str) -> None:

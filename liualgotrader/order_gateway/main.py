@@ -92,7 +92,9 @@ def open_dependencies(child: Child, secrets: Secrets) -> GatewayDependencies:
     """Return what the session's plan names, not opened yet."""
     plan = child.plan
     return GatewayDependencies(
-        partial(open_broker, plan.broker, plan.endpoints, secrets, plan.timings.broker_timeout_seconds),
+        partial(
+            open_broker, plan.broker, plan.endpoints, secrets, plan.timings.broker_timeout_seconds, plan.sub_account
+        ),
         partial(open_store, secrets.dsn.reveal()),
         lambda: SnapshotPrices(open_data(plan, secrets)),
         Path(plan.journal_dir).parent.parent,

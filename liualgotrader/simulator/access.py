@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import BasicAuth, web
 
 from liualgotrader.common.clock import SECOND, Clock, WallClock
 from liualgotrader.exchange.exchange_values import Refusal
@@ -33,12 +33,15 @@ _WEBSOCKETS = ("/stream", "/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test")
 _TRADING = (
     *("/v2/account", "/v2/orders", "/v2/positions", "/v2/assets", "/v2/clock", "/v2/calendar"),
     *("/v2/watchlists", "/v2/corporate_actions", "/v2/options"),
+    "/v1/trading/accounts/",
 )
 POLYGON_STREAM = "/stocks"
 _POLYGON = (
     *("/v1/", "/v2/aggs/", "/v2/last/", "/v2/snapshot/", "/v2/reference/", "/v3/", "/vX/", "/stocks/"),
     *("/benzinga/", "/etf-global/", "/fed/", "/futures/", "/tmx/"),
 )
+_BROKER_API = ("/v1/trading/", "/v1/accounts/", "/v1/events/", "/v1/clock", "/v1/calendar", "/v1/assets")
+_NOT_POLYGON = ("/v1/corporate-actions", *_BROKER_API)
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 _HTTP_CODES = {404: (40410000, "endpoint not found."), 405: (40510000, "method not allowed.")}
 
@@ -109,8 +112,8 @@ async def check_access(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 def is_polygons(path: str) -> bool:
-    """Return whether a path lies where Polygon's do; of Alpaca's only that of corporate actions looks like one."""
-    return path == POLYGON_STREAM or (path.startswith(_POLYGON) and not path.startswith("/v1/corporate-actions"))
+    """Return whether a path lies where Polygon's do; some of Alpaca's look like one."""
+    return path == POLYGON_STREAM or (path.startswith(_POLYGON) and not path.startswith(_NOT_POLYGON))
 
 
 def _refusal(request: web.Request) -> web.Response | None:
@@ -118,11 +121,7 @@ def _refusal(request: web.Request) -> web.Response | None:
     world, headers = request.app[WORLD], request.headers
     if not request.path.startswith(CONTROL):  # websockets authenticate by message, and an unknown one is no secret
         is_unknown = request.match_info.http_exception is not None and "Sec-WebSocket-Key" in headers
-        if (
-            request.path in _WEBSOCKETS
-            or is_unknown
-            or world.keys.match(headers.get(KEY_HEADER), headers.get(SECRET_HEADER))
-        ):
+        if request.path in _WEBSOCKETS or is_unknown or world.keys.match(*_credentials(request)):
             return None
         return failure(401, 40110000, "request is not authorized")
     try:
@@ -136,6 +135,18 @@ def _refusal(request: web.Request) -> web.Response | None:
     if not same_secret(headers.get(TOKEN_HEADER, ""), world.token):
         return failure(401, 40110000, "the control token is missing or wrong; it lies beside the session page")
     return None
+
+
+def _credentials(request: web.Request) -> tuple[str | None, str | None]:
+    """Return key and secret as the request states them; the Broker API takes them as a name and its password."""
+    headers = request.headers
+    if not request.path.startswith(_BROKER_API):
+        return headers.get(KEY_HEADER), headers.get(SECRET_HEADER)
+    try:
+        given = BasicAuth.decode(headers.get("Authorization", ""))
+    except ValueError:
+        return None, None
+    return given.login, given.password
 
 
 @web.middleware

@@ -44,6 +44,7 @@ from liualgotrader.exchange.rules import ExchangeSession, Rules
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.simulator import (
     account_routes,
+    broker_routes,
     control_routes,
     data_routes,
     polygon_reference,
@@ -71,7 +72,7 @@ log = logging.getLogger(__name__)
 
 _FAMILIES = (
     *(trading_routes, account_routes, watchlist_routes, data_routes, reference_routes),
-    *(stream_routes, control_routes, polygon_routes, polygon_reference, polygon_websocket),
+    *(stream_routes, control_routes, broker_routes, polygon_routes, polygon_reference, polygon_websocket),
 )
 HOST = "127.0.0.1"
 ACCOUNT = "SIM000000001"

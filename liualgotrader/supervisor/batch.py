@@ -32,7 +32,7 @@ from liualgotrader.journal.reserved_file import ReservedFile
 from liualgotrader.order_gateway.recovery import close_with_the_market, store_left_over
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
 from liualgotrader.supervisor.request import MARKET_STATE, MarketAccount
-from liualgotrader.supervisor.session_database import account_of, enough_room
+from liualgotrader.supervisor.session_database import account_of, enough_room, sub_account_in
 from liualgotrader.supervisor.session_figures import Results
 
 GONE = "the tradeplan does not name it any more"  # why a slot of a batch that goes on does not run
@@ -247,14 +247,15 @@ class BatchFinder:
                 started_at=now,
             )
             run_id = await self._store.begin_algo_run(run)
-            account = funds = None
+            account, funds, sub_account = None, None, ""
             if portfolio_id := details.get("portfolio_id"):
-                portfolio = await account_of(self._store, portfolio_id, environment)
+                portfolio = await account_of(self._store, portfolio_id)
                 await self._store.associate_portfolio(portfolio_id, batch.batch_id)
                 account, funds = portfolio.account_id, portfolio.balance + portfolio.credit
+                sub_account = sub_account_in(portfolio, environment)
             closes = day_trade.get(place.strategy, True)
             where = (place.slot, place.strategy, place.consumer, run_id, place.run_all)
-            slots.append(SlotPlan(*where, account, stopped, closes, place.own_process, funds))
+            slots.append(SlotPlan(*where, account, stopped, closes, place.own_process, funds, sub_account))
         return tuple(slots)
 
     async def end(self, batch_id: str, now: int, reason: str, slot_reasons: Sequence[tuple[int, str]] = ()) -> None:

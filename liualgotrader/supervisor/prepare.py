@@ -23,6 +23,7 @@ from liualgotrader.common.tlog import log_to_file, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.data.recorded_series import records_of
 from liualgotrader.ipc.session_page import SessionPage
+from liualgotrader.order_gateway.account_lock import check_sub_account
 from liualgotrader.supervisor.arming import (
     LIVE,
     LiveMoney,
@@ -54,7 +55,7 @@ from liualgotrader.supervisor.request import (
     simulated_hours,
     todays_hours,
 )
-from liualgotrader.supervisor.session_database import Record, enough_room, has_record, open_record
+from liualgotrader.supervisor.session_database import Record, enough_room, has_record, open_record, sub_account_of
 from liualgotrader.supervisor.trade_plans import tables_of
 from liualgotrader.supervisor.view import Screen
 
@@ -257,6 +258,8 @@ class Preparation:
             of_plans = tuple(facts for name, facts in joined.items() if name not in known)
             found = msgspec.structs.replace(found, strategies=found.strategies + of_plans)
             plan = self._plan(batch, hours, slots, build, tradeplan)
+            if plan.sub_account:
+                self._check_sub_account(plan)
             if money is not None and arming is not None:
                 limits = money.limits(found.files, arming, batch.configuration)
                 plan = msgspec.structs.replace(plan, arming=arming, limits=limits)
@@ -368,7 +371,22 @@ class Preparation:
             account_is_new=self.request.account_is_new,
             kept_bars_bytes=settings.keep_bars_mb * 1_000_000,
             announces=True,
+            sub_account=sub_account_of(slots),
         )
+
+    def _check_sub_account(self, plan: SessionPlan) -> None:
+        """Check that orders can go to a sub-account.
+
+        Raises:
+            ConfigError: if they cannot.
+        """
+        check_sub_account(plan.endpoints)
+        if not (self.settings.broker_api_key and self.settings.broker_api_secret):
+            raise ConfigError(
+                "a portfolio names a sub-account at the broker, whose orders go through the Broker API: set"
+                " ALPACA_BROKER_API_KEY and ALPACA_BROKER_API_SECRET"
+            )
+        self.screen.line(f"orders go to sub-account …{plan.sub_account[-4:]} through {plan.endpoints.broker_url}")
 
     async def _simulated(
         self, plan: SessionPlan, record: Record, market_at: int, cleanup: AsyncExitStack

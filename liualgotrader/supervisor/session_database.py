@@ -6,7 +6,7 @@ import asyncio
 import os
 import shlex
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from liualgotrader.common.config import Settings, default_home, program_call
 from liualgotrader.common.errors import ConfigError, DatabaseUnavailable, OutsideError
 from liualgotrader.common.ports import Store
 from liualgotrader.common.rows import PortfolioAccount
+from liualgotrader.common.session_plan import SlotPlan
 from liualgotrader.supervisor.request import TraderRequest
 
 if TYPE_CHECKING:
@@ -192,22 +193,41 @@ async def require_portfolios(record: Record, wanted: Collection[str]) -> None:
         raise no_portfolio(unknown[0])
 
 
-async def account_of(store: Store, portfolio_id: str, environment: str) -> PortfolioAccount:
+async def account_of(store: Store, portfolio_id: str) -> PortfolioAccount:
     """Return the account of a strategy's portfolio.
 
     Raises:
-        ConfigError: if there is no such portfolio, or its orders belong to a sub-account of the broker's, which none of
-            ours names: they would be another account's.
+        ConfigError: if there is no such portfolio.
     """
     found = await store.portfolio_account(portfolio_id)
     if found is None:
         raise no_portfolio(portfolio_id)
-    if found.external_account_id and environment != "SIMULATED":
-        raise ConfigError(
-            f"portfolio {portfolio_id} trades in a sub-account at the broker (external_account_id), and orders on behalf of"
-            " sub-accounts are not built yet: its strategy would trade the account of your keys"
-        )
     return found
+
+
+def sub_account_in(portfolio: PortfolioAccount, environment: str) -> str:
+    """Return the account at the broker that a portfolio trades for, empty for the one of the keys.
+
+    The simulated market has one account, whatever a portfolio names.
+    """
+    return "" if environment == "SIMULATED" else portfolio.external_account_id or ""
+
+
+def sub_account_of(slots: Iterable[SlotPlan]) -> str:
+    """Return the account at the broker that these slots trade for, empty for the one of the keys.
+
+    Raises:
+        ConfigError: if they trade for more than one.
+    """
+    found = {slot.sub_account: slot.strategy for slot in slots if slot.sub_account or not slot.stopped}
+    if len(found) > 1:
+        (one, first), (other, second) = sorted(found.items())[:2]
+        named = [f"sub-account …{account[-4:]}" if account else "the account of the keys" for account in (one, other)]
+        raise ConfigError(
+            f"{first} trades for {named[0]} and {second} for {named[1]} (external_account_id of their portfolios), but a"
+            " session trades for one account: give each account a tradeplan of its own"
+        )
+    return next(iter(found), "")
 
 
 LEAST_FREE = 500_000_000  # bytes that a new batch needs; one that was begun goes on with less, without entries

@@ -19,7 +19,7 @@ from liualgotrader.order_gateway.carry_over import carries
 from liualgotrader.supervisor.arming import LIVE
 from liualgotrader.supervisor.batch import Batch, BatchFinder, Layout
 from liualgotrader.supervisor.plan_inspection import StrategyFacts, inspect_tradeplan
-from liualgotrader.supervisor.session_database import account_of
+from liualgotrader.supervisor.session_database import account_of, sub_account_in
 from liualgotrader.supervisor.stack import Stack
 
 EXPIRED = "its trade plan has expired"  # why a slot is stopped
@@ -122,7 +122,12 @@ class TradePlans:
                 f"{told}: processes of their own are made when a session starts, so take own_process out of its parameters,"
                 " or write the strategy into the tradeplan's file"
             )
-        await account_of(self._store, row.portfolio_id, plan.environment)
+        portfolio = await account_of(self._store, row.portfolio_id)
+        if sub_account_in(portfolio, plan.environment) != plan.sub_account:
+            raise ConfigError(
+                f"{told} trades for another account at the broker than this session (external_account_id of its portfolio):"
+                " a session trades for one, so start one for it"
+            )
         if self._stack.started and carries(plan):
             held = await self._store.carried_positions(plan.environment, name, plan.batch_id)
             if held:

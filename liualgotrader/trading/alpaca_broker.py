@@ -25,8 +25,6 @@ from liualgotrader.common.untrusted import Fields
 from liualgotrader.trading import alpaca_orders as wire
 
 if TYPE_CHECKING:
-    from alpaca.trading.client import TradingClient
-
     from liualgotrader.common.session_plan import Endpoints
 
 log = logging.getLogger(__name__)
@@ -55,7 +53,7 @@ class AlpacaBroker:
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="alpaca-rest")
         self._cancels = ThreadPoolExecutor(_CANCEL_WORKERS, thread_name_prefix="alpaca-cancel")
         self._local = threading.local()
-        self._stream: _UpdatesThread | None = None
+        self._stream: UpdatesThread | None = None
 
     # --- the Broker port ---------------------------------------------------------------------------
 
@@ -187,7 +185,7 @@ class AlpacaBroker:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(waiting.put_nowait, update)
 
-        self._stream = _UpdatesThread(self._endpoints, self._keys, say)
+        self._stream = self._make_stream(say)
         self._stream.start()
         try:
             while True:
@@ -228,20 +226,28 @@ class AlpacaBroker:
             block(_BUSY_WAIT_SECONDS)
         raise BrokerUnreachable(f"{about}: Alpaca says too many requests, {_BUSY_TRIES} times")
 
-    def _client(self) -> TradingClient:
-        """Return this thread's client, with a time-out, without blind retries, and bound to the endpoints."""
+    def _client(self) -> Any:
+        """Return this thread's client."""
+        if not hasattr(self._local, "client"):
+            self._local.client = self._make_client()
+        return self._local.client
+
+    def _make_client(self) -> Any:
+        """Return a client of the vendor's with a time-out, without blind retries, and bound to the endpoints."""
         from alpaca.trading.client import TradingClient
 
-        client: TradingClient | None = getattr(self._local, "client", None)
-        if client is None:
-            url = self._endpoints.trading_url
-            client = self._local.client = TradingClient(*self._keys, raw_data=True, url_override=url)
-            client._retry = 0  # it would repeat a POST after 429 and 504, three times, sleeping three seconds
-            guard(client._session, url, timeout_seconds=self._timeout)
+        url = self._endpoints.trading_url
+        client = TradingClient(*self._keys, raw_data=True, url_override=url)
+        client._retry = 0  # it would repeat a POST after 429 and 504, three times, sleeping three seconds
+        guard(client._session, url, timeout_seconds=self._timeout)
         return client
 
+    def _make_stream(self, say: Say) -> UpdatesThread:
+        """Return what hears the news of orders, not started yet."""
+        return UpdatesThread(self._endpoints, self._keys, say)
 
-class _UpdatesThread:
+
+class UpdatesThread:
     """alpaca-py's trade_updates client in a thread and an event loop of its own.
 
     It reconnects by itself; when the client as a whole ends, whatever the reason, it is started again after a

@@ -34,15 +34,24 @@ def get_trader_by_name(name: str) -> Trader:
 
 
 async def open_broker(
-    name: str, endpoints: Endpoints, secrets: Secrets, timeout_seconds: float = Timings().broker_timeout_seconds
+    name: str,
+    endpoints: Endpoints,
+    secrets: Secrets,
+    timeout_seconds: float = Timings().broker_timeout_seconds,
+    sub_account: str = "",
 ) -> Broker:
-    """Return the broker of that name, not connected yet.
+    """Return the broker of that name, not connected yet; with `sub_account` that account at it.
 
     Raises:
         ConfigError: if no adapter has that name.
     """
     if name != "alpaca":
         raise ConfigError(f"LIU_BROKER={name} is not built yet; use one of: {', '.join(BROKERS)}")
+    if sub_account:
+        from liualgotrader.trading.alpaca_sub_account import AlpacaSubAccount
+
+        pair = secrets.broker_api_key.reveal(), secrets.broker_api_secret.reveal()
+        return AlpacaSubAccount(endpoints, *pair, sub_account, timeout_seconds=timeout_seconds)
     from liualgotrader.trading.alpaca_broker import AlpacaBroker
 
     keys = secrets.key_id.reveal(), secrets.secret_key.reveal()

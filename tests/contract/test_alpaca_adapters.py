@@ -14,7 +14,9 @@ from liualgotrader.common.errors import BrokerRefused, BrokerUnreachable, DataUn
 from liualgotrader.common.orders import BrokerUpdate, OrderIntent, OrderState, OrderType, ReplaceIntent, Side
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.data.alpaca_data import AlpacaData
+from liualgotrader.simulator.shapes import account_uuid
 from liualgotrader.trading.alpaca_broker import AlpacaBroker
+from liualgotrader.trading.alpaca_sub_account import AlpacaSubAccount
 from liualgotrader.trading.simulated_broker import SimulatedBroker
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread
 from tests.fakes.tapes import at
@@ -23,12 +25,20 @@ D = Decimal
 
 
 def endpoints_of(market: MarketThread) -> Endpoints:
-    return Endpoints(market.url, market.url, f"{market.ws}/v2/sip", f"{market.ws}/stream", loopback=True)
+    streams = f"{market.ws}/v2/sip", f"{market.ws}/stream"
+    return Endpoints(market.url, market.url, *streams, loopback=True, broker_url=market.url)
 
 
-@pytest.fixture
-async def broker(market: MarketThread) -> AsyncIterator[AlpacaBroker]:
-    opened = AlpacaBroker(endpoints_of(market), KEY, SECRET, timeout_seconds=60.0)
+OF_THE_WEBSOCKET = pytest.mark.parametrize("broker", ["account"], indirect=True)
+
+
+@pytest.fixture(params=["account", pytest.param("sub-account", marks=pytest.mark.parity(38))])
+async def broker(market: MarketThread, request: pytest.FixtureRequest) -> AsyncIterator[AlpacaBroker]:
+    keys = endpoints_of(market), KEY, SECRET
+    if request.param == "account":
+        opened = AlpacaBroker(*keys, timeout_seconds=60.0)
+    else:
+        opened = AlpacaSubAccount(*keys, account_uuid("SIM000000001"), timeout_seconds=60.0)
     yield opened
     await opened.close()
 
@@ -203,6 +213,7 @@ async def test_a_dropped_order_stream_is_connected_again_and_says_so(
     assert await asyncio.wait_for(anext(stream), 60) is None
 
 
+@OF_THE_WEBSOCKET
 async def test_an_order_stream_that_answers_nothing_is_connected_again(
     broker: AlpacaBroker, market: MarketThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +228,7 @@ async def test_an_order_stream_that_answers_nothing_is_connected_again(
     await stream.aclose()  # type: ignore[attr-defined]
 
 
+@OF_THE_WEBSOCKET
 async def test_an_order_stream_that_ends_by_itself_is_started_again_and_says_so(
     broker: AlpacaBroker, market: MarketThread, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -233,6 +245,7 @@ async def test_an_order_stream_that_ends_by_itself_is_started_again_and_says_so(
     assert update is not None and update.order.client_order_id == intent(1).client_order_id
 
 
+@OF_THE_WEBSOCKET
 async def test_an_order_stream_whose_client_fails_is_started_again(
     broker: AlpacaBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

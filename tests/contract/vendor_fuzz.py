@@ -39,7 +39,7 @@ from liualgotrader.orders.desk_messages import (
 )
 from liualgotrader.simulator.shapes import account_body, activity_body, order_body, position_body, update_body
 from liualgotrader.strategies.base import Strategy, StrategyType
-from liualgotrader.trading.alpaca_broker import AlpacaBroker, _UpdatesThread
+from liualgotrader.trading.alpaca_broker import AlpacaBroker, UpdatesThread
 from tests.fakes.broker import OPEN, World, desk_terms
 from tests.fakes.strategies import BATCH_ID, Play
 
@@ -120,7 +120,7 @@ class Life:
         self.vendor = Vendor(self._answers())
         self.calls = BrokerCalls(self.vendor, 10.0)
         self.said: list[Any] = []
-        self.stream = _UpdatesThread(NOWHERE, ("", ""), self.said.append)
+        self.stream = UpdatesThread(NOWHERE, ("", ""), self.said.append)
         world.commands.clear()
 
     def _answers(self) -> Mapping[str, Any]:

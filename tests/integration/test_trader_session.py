@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from liualgotrader.common.session_plan import read_plan
 from liualgotrader.postgres.embedded_server import EmbeddedServer
 from liualgotrader.supervisor.operator_socket import ask, running_sessions
 from tests.fakes.stack.simulator import THE_END
@@ -450,6 +451,41 @@ def test_a_paper_session_keeps_its_keys_and_writes_to_its_own_database(
     assert "shadow: nothing is sent" in out
     told = home[1].run_sql("SELECT algo_env, end_reason FROM algo_run", database="liualgotrader").splitlines()
     assert told == ["PAPER|stopped"] * 2
+
+
+@pytest.mark.parity(38)
+def test_a_session_trades_for_the_sub_account_that_its_portfolio_names_and_for_no_other_beside(
+    trader: Callable[..., subprocess.Popen[str]], tmp_path: Path, home: tuple[Path, EmbeddedServer]
+) -> None:
+    plan = "bypass_market_schedule = true\n" + (tmp_path / "tradeplan.toml").read_text()
+    made = [sys.executable, "-c", "from liualgotrader.cli.portfolios import main; main()", "create", "10000", "--json"]
+    told = subprocess.run(made, env=os.environ | {"LIU_HOME": str(home[0])}, capture_output=True, text=True, check=True)
+    portfolio = json.loads(told.stdout)["portfolio_id"]
+    home[1].run_sql(
+        f"UPDATE portfolio SET external_account_id = 'sub-account-4711' WHERE portfolio_id = '{portfolio}'",
+        database="liualgotrader",
+    )
+    other = '[strategies.Second]\nfilename = "breakout.py"\nclass = "Breakout"\n'
+    (tmp_path / "tradeplan.toml").write_text(plan + f'portfolio_id = "{portfolio}"\n' + other)
+    code, _, err = finish(trader(simulate=False, environment_more=PAPER))
+    assert code == 2
+    assert "Second trades for the account of the keys and Breakout for sub-account …4711" in err
+    (tmp_path / "tradeplan.toml").write_text(plan + f'portfolio_id = "{portfolio}"\n')
+    code, _, err = finish(trader(simulate=False, environment_more=PAPER))
+    assert (code, "set ALPACA_BROKER_API_KEY and ALPACA_BROKER_API_SECRET" in err) == (2, True), err
+    keys = {"ALPACA_BROKER_API_KEY": "CKTEST", "ALPACA_BROKER_API_SECRET": "hush-hush-hush"}
+    elsewhere = PAPER | keys | {"ALPACA_BROKER_API_BASEURL": "https://broker-api.alpaca.markets"}
+    code, _, err = finish(trader(simulate=False, environment_more=elsewhere))
+    assert (code, "set ALPACA_BROKER_API_BASEURL to https://broker-api.sandbox.alpaca.markets" in err) == (2, True), err
+    process = trader(simulate=False, environment_more=PAPER | keys)
+    session = until_ready(home)
+    plans = [read_plan(path.parent) for path in (home[0] / "run").glob("*/session.json")]
+    assert [p.sub_account for p in plans if p.batch_id == session.batch_id] == ["sub-account-4711"]
+    process.send_signal(signal.SIGTERM)
+    code, out, err = finish(process)
+    assert code == 0, err
+    assert "orders go to sub-account …4711 through https://broker-api.sandbox.alpaca.markets" in out
+    assert "hush" not in out + err
 
 
 def test_a_second_paper_session_of_the_day_is_refused_while_the_first_runs(

@@ -27,7 +27,7 @@ from liualgotrader.orders.desk_messages import JournalRecord, Leave
 from liualgotrader.store.postgres_store import PostgresStore
 from tests.fakes import live_gateway
 from tests.fakes.http_vendor import spoiling
-from tests.integration.order_gateway.gateway_stack import BATCH, OPEN, SECRET, WIDE, PlayedConsumer, Stack
+from tests.integration.order_gateway.gateway_stack import BATCH, KEY, OPEN, SECRET, WIDE, PlayedConsumer, Stack
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -114,6 +114,33 @@ async def test_an_order_is_filled_told_shown_and_stored(stack: Stack, store: Pos
     assert (row["state"], row["filled_quantity"]) == ("filled", 10)
     assert sum(t.quantity for t in await store.trades(BATCH)) == 10
     assert stack.facts()["positions"][0]["quantity"] == "10"
+
+
+@pytest.mark.parity(38)
+async def test_a_sub_account_is_traded_through_the_broker_api_and_known_again_after_a_kill(
+    stack: Stack, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [symbol, *_], [price, *_] = zip(*prices(stack).items(), strict=True)
+    endpoints = msgspec.structs.replace(stack.plan.endpoints, broker_url=stack.plan.endpoints.trading_url)
+    sub_account = stack.ask("account")["id"]
+    stack.plan = msgspec.structs.replace(stack.plan, endpoints=endpoints, sub_account=sub_account)
+    write_plan(stack.plan)
+    for name, value in (("KEY", KEY), ("SECRET", SECRET)):
+        monkeypatch.setenv(f"ALPACA_BROKER_API_{name}", value)
+    monkeypatch.setenv("APCA_API_SECRET_KEY", "not-of-the-trading-api")
+    consumer = await begin(stack)
+    first = consumer.order(1, Side.BUY, 10, symbol, price)
+    await consumer.until(lambda: consumer.state(first) is OrderState.FILLED)
+    stack.kill_gateway()
+    second = consumer.order(2, Side.BUY, 5, symbol, price)
+    stack.start_gateway()
+    await consumer.until(lambda: consumer.state(second) is OrderState.FILLED)
+    assert (consumer.position(1, symbol), consumer.position(2, symbol)) == (10, 5)
+    assert await stack.stop_gateway() == 0
+    consumer.close()
+    monkeypatch.setenv("APCA_API_SECRET_KEY", SECRET)
+    assert [(p["symbol"], p["qty"]) for p in stack.ask("positions")] == [(symbol, "15")]
+    assert sum(t.quantity for t in await store.trades(BATCH)) == 15
 
 
 async def test_stopping_with_flatten_closes_day_trades_and_keeps_swings(stack: Stack) -> None:

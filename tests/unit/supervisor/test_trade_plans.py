@@ -138,7 +138,7 @@ async def test_a_portfolio_of_a_sub_account_is_not_traded_in_the_account_of_the_
     table.store.database.sub_accounts["savings"] = "x-9"
     await (await table.begin()).look(5)
     [said] = table.owner.notices
-    assert "orders on behalf of sub-accounts are not built yet" in said
+    assert "trades for another account at the broker than this session" in said
     assert [place.trade_plan for place in table.layout().places] == [""]
 
 
