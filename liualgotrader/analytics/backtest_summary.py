@@ -66,6 +66,7 @@ class BacktestSummary:
     symbols: tuple[TradingFigures, ...]
     open: tuple[StillOpen, ...]
     dividends: Decimal = ZERO  # dollars received, less those that short positions paid; no part of the trades' gains
+    borrow_fees: Decimal = ZERO  # dollars that short positions paid for what they borrowed; no part of them either
 
 
 def year_of(sessions: Sequence[TradingSession]) -> int:
@@ -102,6 +103,7 @@ def summarize_backtest(
     last_prices: Mapping[str, float],
     benchmark: tuple[str, Floats] | None = None,
     dividends: Decimal = ZERO,
+    borrow_fees: Decimal = ZERO,
 ) -> BacktestSummary:
     """Return the summary of a run that began without positions.
 
@@ -134,6 +136,7 @@ def summarize_backtest(
         symbols=grouped(trips, by_symbol, prices=prices),
         open=still,
         dividends=dividends,
+        borrow_fees=borrow_fees,
     )
 
 

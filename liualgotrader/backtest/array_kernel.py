@@ -108,6 +108,8 @@ def cannot_play(terms: BacktestTerms) -> str:
         return "coins come in parts, and are bought with cash alone"
     if any(terms.splits.values()) or any(terms.dividends.values()):
         return "splits and dividends"
+    if terms.borrow:
+        return "what can be borrowed is listed"
     if _per_share(rules.fees) is None:
         return "fees that are not a share's"
     return ""

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from liualgotrader.common.borrow import BorrowRows
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.market_columns import BarColumns, Floats, Ints
@@ -43,6 +44,7 @@ class BacktestTerms:
     daily: Mapping[str, BarColumns] = field(default_factory=dict)  # of before the first bar, for who asks
     splits: Mapping[str, Sequence[Split]] = field(default_factory=dict)  # by symbol
     dividends: Mapping[str, Sequence[Dividend]] = field(default_factory=dict)
+    borrow: BorrowRows = ()
     detail: Callable[[str, TradingSession], BarColumns] | None = None
 
 

@@ -18,6 +18,7 @@ from liualgotrader.backtest.order_path import ACCOUNT, OrderPath, PastMinutes
 from liualgotrader.backtest.past_data import KnownBars, OwnLoop, PastData
 from liualgotrader.backtest.picking import KnownPicks, Picking
 from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
+from liualgotrader.common.borrow import borrow_fees, borrow_statuses
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.events import EventBatch, Pick
@@ -98,7 +99,7 @@ class SessionRun(ABC):
         make_exchange = partial(
             Exchange,
             market.assets,
-            session=market.session,
+            session=msgspec.structs.replace(market.session, borrow=borrow_statuses(terms.borrow, first.day)),
             rules=market.rules,
             seed=terms.seed,
             closes=market.closes,
@@ -248,7 +249,16 @@ class SessionRun(ABC):
             for arrays in self._arrays:
                 arrays.forget(symbol)
             self.loader.data.pop(symbol, None)
-        self._exchange.begin_session(msgspec.structs.replace(market, splits=splits, dividends=dividends))
+        borrow, nights = self.terms.borrow, (before.day, session.day)
+        self._exchange.begin_session(
+            msgspec.structs.replace(
+                market,
+                splits=splits,
+                dividends=dividends,
+                borrow=borrow_statuses(borrow, session.day),
+                borrow_fees=borrow_fees(borrow, *nights),
+            )
+        )
         self._record_cash(self._exchange.cash_activities(ACCOUNT, after=before.closes_at))
         self._warm_up(session)
         self._engine.begin_session(hours)

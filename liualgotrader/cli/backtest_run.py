@@ -19,6 +19,7 @@ from liualgotrader.cli.backtest_screen import say_backtest, say_check, say_resul
 from liualgotrader.cli.common import complain, flush_output
 from liualgotrader.cli.screen import screen_for
 from liualgotrader.cli.trader_arguments import configured
+from liualgotrader.common.borrow import read_borrow
 from liualgotrader.common.calendar import TradingSession, day_of
 from liualgotrader.common.clock import MINUTE, WallClock, as_utc
 from liualgotrader.common.config import Settings
@@ -222,8 +223,14 @@ def _with_account(request: BacktestRequest, options: argparse.Namespace) -> Back
         *(["cash"] if options.cash else []),
     )
     money: dict[str, Any] = {name: Decimal(getattr(options, name)) for name in names}
+    borrow = read_borrow(Path(options.borrow)) if options.borrow else ()
     return msgspec.structs.replace(
-        request, benchmark=options.benchmark, database=not options.no_database, note=options.note, **money
+        request,
+        borrow=borrow,
+        benchmark=options.benchmark,
+        database=not options.no_database,
+        note=options.note,
+        **money,
     )
 
 

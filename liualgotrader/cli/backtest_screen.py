@@ -39,6 +39,8 @@ def say_backtest(screen: Screen, summary: BacktestSummary, played: str = "bars")
     _say_symbols(screen, summary.symbols)
     if summary.dividends:
         screen.line(f"dividends, in the account beyond these gains: {_dollars(summary.dividends)} $")
+    if summary.borrow_fees:
+        screen.line(f"borrow fees, in the account beyond these gains: {_dollars(-summary.borrow_fees)} $")
     for position in summary.open[:_MOST_POSITIONS]:
         screen.line(_open_text(position))
     if len(summary.open) > _MOST_POSITIONS:

@@ -212,6 +212,8 @@ def account_options(group: Any) -> None:
         "--fees", choices=("none", "regulatory", "commission", "all"), help="what an order costs (default none)"
     )
     group.add_argument("--fee-per-share", metavar="$", type=amount, default="0", help="on top of --fees (default 0)")
+    borrow = "which shares can be borrowed, and at what cost (docs/simulated_market.md)"
+    group.add_argument("--borrow", metavar="FILE", default="", help=borrow)
     latency = "market time to an order's effect, on ticks (default 1)"
     group.add_argument("--latency", metavar="MS", dest="latency_ms", type=amount, help=latency)
     slipped = "hundredths of a percent by which orders without a limit trade worse (default 0)"

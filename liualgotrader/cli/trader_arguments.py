@@ -149,6 +149,7 @@ def market_options(group: Any) -> None:
     add("--fees", choices=("none", "regulatory", "commission", "all"), help="what an order costs (default none)")
     latency_help = "market time to an order's effect (default 1)"
     add("--latency", metavar="MS", dest="latency_ms", type=latency, help=latency_help)
+    add("--borrow", metavar="FILE", help="which shares can be borrowed, and at what cost (docs/simulated_market.md)")
     add("--faults", metavar="FILE", help="a script of what goes wrong and when (docs/simulated_market.md)")
     add("--port", metavar="N", type=_whole, help="serve the simulated market here (default: any free port)")
 
@@ -219,7 +220,7 @@ def request_from(options: argparse.Namespace) -> TraderRequest:
     given = {name: value for name, value in vars(options).items() if name in TraderRequest.__struct_fields__}
     if isinstance(given.get("symbols"), int):
         given["symbol_count"] = given.pop("symbols")
-    for name in ("state", "faults"):
+    for name in ("state", "faults", "borrow"):
         if given.get(name):
             given[name] = str(Path(given[name]).expanduser().absolute())
     return TraderRequest(**given, dsn_given=bool(getattr(options, "dsn", "")))

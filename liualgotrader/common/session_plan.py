@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from liualgotrader.common.borrow import BorrowRows
 from liualgotrader.common.clock import MINUTE, QUANTUM, SECOND
 from liualgotrader.common.endpoint_address import canonical_address, is_loopback
 from liualgotrader.common.errors import ConfigError
@@ -240,4 +241,5 @@ class MarketSpec(msgspec.Struct, frozen=True):
     state: str = ""  # a file: accounts are kept over restarts
     bypass: bool = False  # the exchange may have been shut on the day
     faults: tuple[ScriptedFault, ...] = ()
+    borrow: BorrowRows = ()
     options: dict[str, Any] = {}

@@ -158,11 +158,13 @@ class AdmissionChecks:
         is_allowed = not account.ledger.settings.no_shorting and rules.margin_multiplier >= 2
         if not is_allowed or not is_above(equity, rules.minimum_margin_equity):
             raise Refusal.forbidden("account is not allowed to short")
-        if not asset.shortable:
+        listed = venue.session.borrow.get(terms.symbol)
+        if listed == "none" or (listed is None and not asset.shortable):
             raise Refusal.invalid(f'asset "{terms.symbol}" cannot be sold short')
         if terms.is_fractional:
             raise Refusal.invalid("fractional orders cannot be sold short")
-        if not asset.easy_to_borrow and terms.time_in_force != "day":
+        is_easy = listed == "easy" or (listed is None and asset.easy_to_borrow)
+        if not is_easy and terms.time_in_force != "day":
             raise Refusal.invalid(f'only day orders are allowed for hard-to-borrow asset "{terms.symbol}"')
 
     def _check_wash(self, account: TradedAccount, terms: OrderTerms, instead_of: ExchangeOrder | None) -> None:

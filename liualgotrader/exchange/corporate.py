@@ -1,4 +1,4 @@
-"""What happens to accounts and orders between two sessions: splits, dividends, the last day's figures.
+"""What happens to accounts and orders between two sessions: splits, borrow fees, dividends, the last day's figures.
 
 Source: Alpaca's documents on corporate actions: open gtc orders are adjusted by the broker, there is no
 do-not-reduce flag; dividends go to who held the shares before the ex-date, shorts pay them. A day order that came in
@@ -7,13 +7,15 @@ after the close waits in the same way.
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from fractions import Fraction
 
-from liualgotrader.common.money import price_units
+from liualgotrader.common.money import CENT, price_units
 from liualgotrader.exchange.lifecycle import Lifecycle
-from liualgotrader.exchange.units import shares, step_of
+from liualgotrader.exchange.units import price, shares, step_of
 from liualgotrader.exchange.venue import ExchangeVenue, TradedAccount
+
+LOT = 100  # shares: borrow fees are for whole lots
 
 
 def turn_day(venue: ExchangeVenue, lifecycle: Lifecycle) -> None:
@@ -25,6 +27,14 @@ def turn_day(venue: ExchangeVenue, lifecycle: Lifecycle) -> None:
         for account in venue.accounts.values():
             account.ledger.split(symbol, ratio)
             _adjust(venue, lifecycle, account, symbol, ratio, 0)
+    for symbol, part in session.borrow_fees.items():
+        for account in venue.accounts.values():
+            if account.ledger.quantity(symbol) < 0:
+                lots = -(-Fraction(-shares(account.ledger.quantity(symbol))) // LOT) * LOT
+                due = price(venue.marks(account.ledger)[symbol]) * lots * part
+                fee = due.quantize(CENT, ROUND_UP)
+                words = f"borrow fee of {lots} shares"
+                venue.move_cash(account, "FEE", -fee, session.pre_opens_at, symbol=symbol, description=words)
     for symbol, amount in session.dividends.items():
         for account in venue.accounts.values():
             if held := account.ledger.quantity(symbol):  # a short position pays it

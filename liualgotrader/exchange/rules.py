@@ -54,7 +54,9 @@ class ExchangeSession(msgspec.Struct, frozen=True, kw_only=True):
     """One trading day; instants ns UTC. It reaches from 5.5 hours before the open to 4 after the close, unless it has 24 hours.
 
     `previous_closes` are US dollars by symbol. `splits` (new shares per old) and `dividends` (dollars a
-    share) take effect when the session begins. `opening_crosses` and `closing_crosses` are the symbols in
+    share) take effect when the session begins. `borrow` says what is easy or hard to borrow, or not at all (`none`),
+    before the asset itself does; `borrow_fees` are the parts of a short position's value that the nights before cost.
+    `opening_crosses` and `closing_crosses` are the symbols in
     whose events the print of that auction is marked; in any other the first print from then on stands for it.
     """
 
@@ -63,6 +65,8 @@ class ExchangeSession(msgspec.Struct, frozen=True, kw_only=True):
     previous_closes: Mapping[str, Decimal] = {}
     splits: Mapping[str, Decimal] = {}
     dividends: Mapping[str, Decimal] = {}
+    borrow: Mapping[str, str] = {}
+    borrow_fees: Mapping[str, Decimal] = {}
     opening_crosses: frozenset[str] = frozenset()
     closing_crosses: frozenset[str] = frozenset()
 

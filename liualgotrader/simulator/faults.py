@@ -20,7 +20,7 @@ from liualgotrader.common.fault_script import ScriptedFault
 from liualgotrader.common.market_columns import BarColumns, Floats, QuoteColumns, TradeColumns
 from liualgotrader.tapes.base import ColumnTape
 from liualgotrader.tapes.columns import SymbolColumns
-from liualgotrader.tapes.splits import Split, adjusted
+from liualgotrader.tapes.splits import Dividend, Split, adjusted
 
 
 class Fault(StrEnum):
@@ -113,6 +113,9 @@ class FaultyTape(ColumnTape):
 
     def notes(self) -> list[str]:
         return self._whole.notes()
+
+    def dividends(self, symbol: str) -> Sequence[Dividend]:
+        return self._whole.dividends(symbol)
 
     def splits(self, symbol: str) -> Sequence[Split]:
         scripted = [Split(dt.date.fromisoformat(f.day), f.ratio) for f in self._script if f.split == symbol]

@@ -23,16 +23,18 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from math import prod
 from pathlib import Path
 
 import msgspec
 from aiohttp import WSCloseCode, web
 
+from liualgotrader.common.borrow import borrow_fees, borrow_statuses
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.files import replace_file
-from liualgotrader.common.money import exact
+from liualgotrader.common.money import ZERO, exact
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
 from liualgotrader.common.tlog import say
@@ -67,6 +69,7 @@ from liualgotrader.simulator.practice_feed import PracticeFeed
 from liualgotrader.simulator.stream_hubs import DataHub, UpdatesHub
 from liualgotrader.simulator.subscriptions import ApiKeys
 from liualgotrader.tapes.base import ColumnTape, asset_terms, exchange_session
+from liualgotrader.tapes.splits import ratio_of
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +220,13 @@ def about(tape: Tape) -> dict[str, list[str]]:
 
 def make_world(spec: MarketSpec, keys: ApiKeys, page: SessionPage, tape: Tape) -> World:
     """Return the parts of a market; nothing runs yet."""
-    terms = asset_terms(tape.assets())
+    listed = borrow_statuses(spec.borrow, tape.day)
+    terms = [
+        one
+        if (status := listed.get(one.symbol)) is None
+        else msgspec.structs.replace(one, shortable=status != "none", easy_to_borrow=status == "easy")
+        for one in asset_terms(tape.assets())
+    ]
     symbols = SymbolTable(terms)
     record = DayRecord(tape.opens_at, tape.closes_at)
     history = HistorySource(tape, record)
@@ -273,7 +282,8 @@ def write_token(folder: Path) -> tuple[str, Path]:
 def restore(exchange: Exchange, spec: MarketSpec, session: ExchangeSession, tape: Tape) -> bool:
     """Take the accounts from the state file, into a new day if it is an older one's; False if there is no file.
 
-    Shares and open orders are split as the tape says, for every split since that day.
+    Shares and open orders are split as the tape says, for every split since that day; dividends are paid, and short
+    positions pay for what they have borrowed.
 
     Raises:
         ConfigError: if the file is not one of ours, or lies ahead of the day that is to be played.
@@ -295,8 +305,23 @@ def restore(exchange: Exchange, spec: MarketSpec, session: ExchangeSession, tape
                 ratio = prod(split.ratio for split in tape.splits(symbol) if since < split.day <= tape.day)
                 if ratio != 1:
                     ratios[symbol] = exact(round(ratio, 9))
-        exchange.begin_session(msgspec.structs.replace(session, splits=ratios))
+        paid = _dividends(tape, since)
+        fees = borrow_fees(spec.borrow, since, tape.day)
+        exchange.begin_session(msgspec.structs.replace(session, splits=ratios, dividends=paid, borrow_fees=fees))
     return True
+
+
+def _dividends(tape: Tape, since: date) -> dict[str, Decimal]:
+    """Return by symbol the dollars that each of today's shares has been paid since that day."""
+    paid: dict[str, Decimal] = {}
+    if not isinstance(tape, ColumnTape):
+        return paid
+    for symbol in tape.symbols():
+        for dividend in tape.dividends(symbol):
+            if since < dividend.day <= tape.day:
+                later = ratio_of(split for split in tape.splits(symbol) if dividend.day < split.day <= tape.day)
+                paid[symbol] = paid.get(symbol, ZERO) + round(exact(dividend.amount) / later, 9)
+    return paid
 
 
 def keep(exchange: Exchange, spec: MarketSpec) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
@@ -88,7 +89,8 @@ def outcome_of(
         strategies=strategies,
         last_prices={symbol: float(price) for symbol, price in last.items()},
         benchmark=(benchmark, closing_prices(bars[benchmark], run.sessions)),
-        dividends=sum((row.amount or ZERO for row in activities_of(run)), ZERO),
+        dividends=_moved(run, "DIV"),
+        borrow_fees=-_moved(run, "FEE"),
     )
     rejected = _rejected(run)
     run.warnings[:0] = scanning.warnings() if scanning is not None else []
@@ -101,6 +103,10 @@ def outcome_of(
     if not code and scanning is not None and not scanning.picks:
         code, sentence = COULD_NOT_TRADE, scanning.warnings()[-1]
     return BacktestOutcome(run, played.bars, period, summary, executions, code, sentence)
+
+
+def _moved(run: RunRecord, kind: str) -> Decimal:
+    return sum((row.amount or ZERO for row in activities_of(run) if row.activity_type == kind), ZERO)
 
 
 def activities_of(run: RunRecord) -> list[ActivityRow]:

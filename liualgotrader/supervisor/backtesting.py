@@ -28,6 +28,7 @@ from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
 from liualgotrader.backtest.runner import Backtest
 from liualgotrader.backtest.session_run import Scrutiny, SessionRun, hours_of
 from liualgotrader.backtest.tick_runner import TickBacktest
+from liualgotrader.common.borrow import BorrowRows
 from liualgotrader.common.calendar import TradingSession
 from liualgotrader.common.clock import HOUR, MILLISECOND, MINUTE, NEVER, Clock, WallClock
 from liualgotrader.common.config import Settings, session_view, show_hours
@@ -101,6 +102,7 @@ class BacktestRequest(msgspec.Struct, frozen=True, kw_only=True):
     slippage_bps: Decimal = Decimal(0)
     buy_fee_percentage: Decimal = Decimal(0)
     sell_fee_percentage: Decimal = Decimal(0)
+    borrow: BorrowRows = ()
     benchmark: str = ""  # empty: the first symbol
     database: bool = True
     repeats: RepeatedBatch | None = None
@@ -509,6 +511,7 @@ def terms_of(
         daily=found.daily,
         splits=found.splits,
         dividends=found.dividends,
+        borrow=request.borrow,
     )
 
 

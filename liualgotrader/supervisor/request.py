@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from liualgotrader.common.borrow import read_borrow
 from liualgotrader.common.calendar import (
     LAST_MINUTE,
     day_of,
@@ -47,6 +48,7 @@ class TraderRequest(msgspec.Struct, frozen=True, kw_only=True):
     symbol_count: int = 200
     port: int = 0
     faults: str = ""  # a fault script for the simulated market
+    borrow: str = ""  # a list of what can be borrowed on it
     state: str = ""  # folder of an account that simulated sessions keep; empty: a new account
     live: bool = False  # `--live`: real money is meant
     broken_plan: str = ""  # why the tradeplan cannot be read, while the last one is followed to its end
@@ -239,6 +241,7 @@ def market_spec(
         state=str(account.state),
         bypass=hours.bypass,
         faults=read_faults(Path(request.faults)) if request.faults else (),
+        borrow=read_borrow(Path(request.borrow)) if request.borrow else (),
         options={"log_dir": log_dir, "account": account.number},
     )
 

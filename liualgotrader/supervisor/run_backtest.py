@@ -17,6 +17,7 @@ from liualgotrader.analytics.backtest_summary import BacktestSummary
 from liualgotrader.analytics.equity import curve_of
 from liualgotrader.analytics.records import frame_of
 from liualgotrader.analytics.trips import round_trips
+from liualgotrader.common.borrow import read_borrow
 from liualgotrader.common.calendar import TradingSession, day_of, round_the_clock, sessions
 from liualgotrader.common.clock import DAY, HOUR, MINUTE, NEW_YORK, WallClock, as_datetime, as_utc
 from liualgotrader.common.config import Settings
@@ -152,7 +153,7 @@ def run_backtest(
     With `detail`, "second" or "tick", what passes inside a bar while an order works is taken from such data.
 
     `options` are those of `backtester from`: strategies, scanners, fresh_daily, benchmark, cash, fee_per_share, slippage_bps,
-    buy_fee_percentage, sell_fee_percentage, fills, fees, seed, home, dsn. Rows are stored only with `database`.
+    buy_fee_percentage, sell_fee_percentage, borrow, fills, fees, seed, home, dsn. Rows are stored only with `database`.
 
     `save` names a file, like "result.zip", that `liu verify` plays again; why a result cannot be saved is a warning of it.
     The strategies then stand in files, and the bars are those of a folder, an invented market or the store.
@@ -227,6 +228,7 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "fresh_daily": bool,
     "scanners": tuple,
     "benchmark": str.upper,
+    "borrow": lambda file: read_borrow(Path(file)),
     **dict.fromkeys(
         ("cash", "fee_per_share", "slippage_bps", "buy_fee_percentage", "sell_fee_percentage"),
         lambda value: Decimal(str(value)),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,12 +31,18 @@ from alpaca.trading.requests import (
     CreateWatchlistRequest,
     GetCorporateAnnouncementsRequest,
     GetOptionContractsRequest,
+    LimitOrderRequest,
+    MarketOrderRequest,
     UpdateWatchlistRequest,
 )
 from alpaca.trading.stream import TradingStream
 
+from liualgotrader.common.borrow import read_borrow
+from liualgotrader.common.calendar import new_york
 from liualgotrader.common.clock import MINUTE, SECOND, as_utc, instant
-from tests.fakes.simulated_market import KEY, SECRET, MarketThread
+from liualgotrader.simulator.market_server import keep
+from liualgotrader.tapes.files_tape import FilesTape
+from tests.fakes.simulated_market import KEY, SECRET, MarketThread, spec_of
 from tests.fakes.tapes import at
 from tools.doc_blocks import HOUSE, blocks
 
@@ -283,6 +291,66 @@ def test_an_address_that_is_too_long_is_refused_in_json(market: MarketThread) ->
     client = StockHistoricalDataClient(KEY, SECRET, url_override=market.url)
     many = StockLatestTradeRequest(symbol_or_symbols=[f"S{n:05d}" for n in range(9000)])
     assert refused(lambda: client.get_stock_latest_trade(many))[:2] == (414, 41410000)
+
+
+# --- nights: of ABC a dividend of 0.40 dollars on 2024-03-11
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> Iterator[Callable[[date], MarketThread]]:
+    """Return a function that serves a day on the account of the day before, from files; a borrow list is part of it."""
+    tables = {
+        "trades": [
+            "symbol,at,price,size",
+            *(f"{s},2024-03-{d:02d}T09:{m}:00-0{h}:00,{p},900" for d, h in ((8, 5), (11, 4)) for m in (34, 36)
+              for s, p in (("ABC", 20), ("XYZ", 50))),
+        ],
+        "dividends": ["symbol,day,amount", "ABC,2024-03-11,0.4"],
+    }  # fmt: skip
+    for name, lines in tables.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "borrow.list").write_text("symbol,day,status,percent\nXYZ,2024-01-02,hard,72\nABC,2024-03-11,none,\n")
+    served: list[MarketThread] = []
+
+    def serve(day: date) -> MarketThread:
+        if served:
+            running = served[-1].running
+            served[-1].read(lambda r: keep(r.world.exchange, r.world.spec))
+            assert running.world.spec.state
+        opens_at = new_york(day, time(9, 30))
+        spec = spec_of(
+            day=day.isoformat(), starts_at=opens_at + 5 * MINUTE, ends_at=opens_at + 20 * MINUTE, state=str(tmp_path / "state"),
+            borrow=read_borrow(tmp_path / "borrow.list"),
+        )  # fmt: skip
+        served.append(MarketThread(spec, FilesTape(tmp_path, day)))
+        return served[-1]
+
+    yield serve
+    for market in served:
+        market.close()
+
+
+def test_positions_that_are_kept_over_nights_are_paid_dividends_and_pay_for_what_they_borrowed(
+    days: Callable[[date], MarketThread],
+) -> None:
+    friday = days(date(2024, 3, 8))
+    client = TradingClient(KEY, SECRET, url_override=friday.url)
+    assert (client.get_asset("XYZ").shortable, client.get_asset("XYZ").easy_to_borrow) == (True, False)
+    client.submit_order(MarketOrderRequest(symbol="ABC", qty=50, side="buy", time_in_force="day"))
+    client.submit_order(MarketOrderRequest(symbol="XYZ", qty=30, side="sell", time_in_force="day"))
+    short = {"symbol": "XYZ", "qty": 1, "side": "sell", "time_in_force": "gtc", "limit_price": 60}
+    assert refused(lambda: client.submit_order(LimitOrderRequest(**short)))[:2] == (422, 42210000)
+    friday.go_to(friday.now + 2 * MINUTE)
+    before = Decimal(client.get_account().cash)
+    monday = days(date(2024, 3, 11))
+    client = TradingClient(KEY, SECRET, url_override=monday.url)
+    moved = client.get("/account/activities", {"category": "non_trade_activity", "direction": "asc"})
+    assert [(a["activity_type"], a["symbol"], a["net_amount"]) for a in moved] == [
+        ("FEE", "XYZ", "-30.00"),  # 72 % a year of one lot at 50 dollars, for three nights of 360
+        ("DIV", "ABC", "20.00"),
+    ]
+    assert Decimal(client.get_account().cash) == before - 30 + 20
+    assert client.get_asset("ABC").shortable is False
 
 
 # --- docs/simulated_market.md

@@ -14,6 +14,7 @@ from liualgotrader.analytics.trips import round_trips
 from liualgotrader.backtest.run_record import BacktestTerms, RunRecord
 from liualgotrader.backtest.runner import Backtest
 from liualgotrader.backtest.session_run import Scrutiny
+from liualgotrader.common.borrow import BorrowRow
 from liualgotrader.common.calendar import TradingSession, sessions
 from liualgotrader.common.clock import MINUTE
 from liualgotrader.common.market_columns import BarColumns
@@ -179,6 +180,20 @@ def test_a_dividend_is_paid_to_a_long_position_and_by_a_short_one(shares: int, p
     assert strategy.seen[DAYS[1].day].closes == [100.0]  # dividends are not taken out of history
     if shares > 0:  # a buy limit waits below the market and is lowered, the target is not
         assert [limit for _, _, limit in strategy.seen[DAYS[1].day].orders] == [110.0, 78.75]
+
+
+def test_a_short_position_pays_for_each_night_what_it_has_borrowed() -> None:
+    rows = (BorrowRow("AAPL", DAYS[0].day, "hard", Decimal(36)), BorrowRow("AAPL", DAYS[1].day, "hard", Decimal(72)))
+    record = play(Holds(-10), flat(100.0, 100.0, 100.0), borrow=rows)
+    moved = [(r.activity_type, r.symbol, str(r.amount)) for r in record.rows if isinstance(r, ActivityRow)]
+    assert moved == [("FEE", "AAPL", "-10.00"), ("FEE", "AAPL", "-20.00")]  # a lot of 100 shares at 100 dollars
+    assert record.equity.tolist() == [100_000.0, 99_990.0, 99_970.0]
+
+
+def test_what_cannot_be_borrowed_is_not_sold_short() -> None:
+    record = play(Holds(-10), flat(100.0, 100.0, 100.0), borrow=(BorrowRow("AAPL", DAYS[0].day, "none"),))
+    assert not executions_of(record)
+    assert record.equity.tolist() == [100_000.0] * 3
 
 
 def test_history_as_of_a_day_is_the_same_wherever_the_run_begins() -> None:

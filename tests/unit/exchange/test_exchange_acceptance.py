@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from liualgotrader.exchange.exchange_values import AccountSettings, AssetTerms, OrderRequest, Refusal
 from liualgotrader.exchange.order_terms import CLASSES, TYPES, read
 from liualgotrader.exchange.rules import Rules
-from tests.fakes.exchange import CLOSE, OPEN, SECOND, Floor, refusal_of
+from tests.fakes.exchange import CLOSE, OPEN, SECOND, SESSION, Floor, refusal_of
 
 
 def floor_at_ten(**options: Any) -> Floor:
@@ -292,3 +293,25 @@ def test_any_number_in_an_order_is_read_or_refused_in_a_sentence(
         assert len(refusal.message) < 200
     else:
         assert (terms.quantity or terms.notional or 0) > 0
+
+
+@pytest.mark.parametrize(
+    ("symbol", "listed", "tif", "refused"),
+    [
+        ("X", "none", "day", 'asset "X" cannot be sold short'),
+        ("X", "hard", "gtc", 'only day orders are allowed for hard-to-borrow asset "X"'),
+        ("X", "hard", "day", ""),
+        ("HARD", "easy", "gtc", ""),
+        ("NOSHORT", "easy", "day", ""),
+    ],
+)
+def test_the_list_of_a_day_says_what_can_be_borrowed_before_the_asset_does(
+    symbol: str, listed: str, tif: str, refused: str
+) -> None:
+    floor = Floor(session=msgspec.structs.replace(SESSION, borrow={symbol: listed}))
+    floor.quote(9.99, 300, 10.01, 300, symbol)
+    if not refused:
+        assert floor.submit("sell", "1", "limit", symbol=symbol, time_in_force=tif, limit_price="10.50").side == "sell"
+        return
+    with pytest.raises(Refusal, match=refused):
+        floor.submit("sell", "1", "limit", symbol=symbol, time_in_force=tif, limit_price="10.50")

@@ -8,6 +8,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from liualgotrader.common.borrow import BorrowRow, borrow_fees
 from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.orders import Side
 from liualgotrader.exchange.fees import (
@@ -21,7 +22,7 @@ from liualgotrader.exchange.fees import (
     taf_rate,
 )
 from liualgotrader.exchange.rules import ExchangeSession, Rules
-from tests.fakes.exchange import OPEN, SECOND, Floor
+from tests.fakes.exchange import OPEN, SECOND, SESSION, Floor
 
 D = Decimal
 
@@ -293,3 +294,26 @@ def test_a_state_saved_in_units_of_a_hundredth_of_a_cent_is_taken_up() -> None:
     for one in (floor, again):
         one.quote(9.40, 300, 9.45, 500)
     assert again.fills() == floor.fills()[1:] == ["a 50 @ 9.45", "b 10 @ 9.45"]
+
+
+def test_a_night_short_costs_a_part_of_a_year_for_whole_lots() -> None:
+    floor = Floor()
+    floor.quote(9.99, 500, 10.01, 500)
+    floor.send("sell", "150")
+    floor.trade(10.00)
+    floor.send("buy", "10", symbol="Y", type_="limit", limit_price="5")
+    cash = floor.exchange.account("me").cash
+    rows = (
+        BorrowRow("X", date(2025, 1, 2), "hard", Decimal(36)),
+        BorrowRow("Y", date(2025, 1, 2), "hard", Decimal(36)),
+    )
+    nights = borrow_fees(rows, date(2025, 6, 23), date(2025, 6, 25))
+    assert nights == {"X": Decimal("0.002"), "Y": Decimal("0.002")}  # two of 360 days
+    day = 2 * 86_400 * SECOND
+    next_session = msgspec.structs.replace(
+        SESSION, opens_at=SESSION.opens_at + day, closes_at=SESSION.closes_at + day, borrow_fees=nights
+    )
+    floor.exchange.begin_session(next_session)
+    [paid] = floor.exchange.cash_activities("me")
+    assert (paid.activity_type, paid.symbol, paid.amount) == ("FEE", "X", Decimal("-4.00"))  # 200 shares at 10.00
+    assert floor.exchange.account("me").cash == cash - 4

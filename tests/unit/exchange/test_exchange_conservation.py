@@ -27,6 +27,7 @@ nights = st.tuples(
     st.tuples(
         st.dictionaries(st.sampled_from(SYMBOLS), st.sampled_from([Decimal(2), Decimal("0.1"), Decimal("1.5")])),
         st.dictionaries(st.sampled_from(SYMBOLS), st.sampled_from([Decimal("0.25"), Decimal("0.013")])),
+        st.dictionaries(st.sampled_from(SYMBOLS), st.sampled_from([Decimal("0.001"), Decimal(1) / 7])),
     ),
 )
 transfers = st.tuples(
@@ -54,11 +55,11 @@ def acted(exchange: Exchange, flow: list[Any]) -> Iterator[tuple[str, Any, list[
         try:
             if verb == "night":
                 day += 1
-                splits, dividends = what
+                splits, dividends, fees = what
                 opens_at = SESSION.opens_at + day * DAY
                 closes_at = SESSION.closes_at + day * DAY
                 exchange.begin_session(
-                    msgspec.structs.replace(SESSION, opens_at=opens_at, closes_at=closes_at, splits=splits, dividends=dividends)
+                    msgspec.structs.replace(SESSION, opens_at=opens_at, closes_at=closes_at, splits=splits, dividends=dividends, borrow_fees=fees)
                 )  # fmt: skip
                 now = max(opens_at, now)
             elif verb == "cash":
@@ -94,7 +95,11 @@ def test_cash_and_shares_change_only_by_what_is_recorded(flow: list[Any], rules:
             cash[account] += sum(one.amount for one in moved)
             if verb == "night":
                 due = {s: shares[account, s] * amount for s, amount in what[1].items() if shares[account, s]}
-                assert {one.symbol: one.amount for one in moved} == due
+                assert {one.symbol: one.amount for one in moved if one.activity_type == "DIV"} == due
+                fees = {one.symbol: one.amount for one in moved if one.activity_type == "FEE"}
+                assert fees.keys() == {symbol for symbol in what[2] if shares[account, symbol] < 0}
+                assert all(amount <= 0 and amount == round(amount, 2) for amount in fees.values())
+                assert len(fees) + len(due) == len(moved)
             view = exchange.account(account)
             assert view.cash == cash[account]
             assert view.equity == view.cash + view.long_market_value + view.short_market_value
