@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -30,7 +30,8 @@ T = TypeVar("T")
 class StandingMarket:
     """A market on a free port of the loopback, served by a thread; as a context manager it ends with its block.
 
-    Its time stands until `run_until` or `advance` moves it, which return once everything up to then has been sent. It
+    Its time stands until `run_until` or `advance` moves it, as fast as it goes or at `speed` market seconds a second, which
+    return once everything up to then has been sent. It
     plays a generated day of `symbols` (names, or how many), or with `data` the recorded `day` of that folder, from
     `start` to `end` (New York; the session's bounds without). `faults` is a script, `state` a folder that keeps the
     account from day to day; further keywords are fields of `[simulation]` such as `fees`.
@@ -49,12 +50,13 @@ class StandingMarket:
         end: str = "",
         seed: int = 0,
         cash: str = "100000",
+        speed: float = 0.0,
         faults: str | Path = "",
         state: str | Path = "",
         **simulation: Any,
     ) -> None:
         chosen: dict[str, Any] = {"symbol_count" if isinstance(symbols, int) else "symbols": symbols}
-        chosen |= {"data": data, "day": day, "faults": str(faults), "state": str(state)}
+        chosen |= {"data": data, "day": day, "speed": speed, "faults": str(faults), "state": str(state)}
         request = TraderRequest(simulate=True, **chosen)
         account = request.kept_account() or MarketAccount(ACCOUNT, Path())
         hours = simulated_hours(request.market_day(), (start, end), 1, 0)
@@ -76,6 +78,14 @@ class StandingMarket:
     def call(self, work: Coroutine[Any, Any, T], seconds: float = 60) -> T:
         """Run a coroutine in the market's loop and return what it returns."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+
+    def read(self, look: Callable[[RunningMarket], T]) -> T:
+        """Return what `look` sees, in the market's loop."""
+
+        async def in_loop() -> T:
+            return look(self.running)
+
+        return self.call(in_loop())
 
     @property
     def url(self) -> str:

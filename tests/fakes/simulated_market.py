@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 from liualgotrader.common.ports import Tape
 from liualgotrader.common.session_plan import MarketSpec
-from liualgotrader.simulator.market_server import RunningMarket
 from liualgotrader.simulator.subscriptions import ApiKeys
 from liualgotrader.testing import StandingMarket
 from tests.fakes.tapes import DAY, HandTape, at
@@ -35,14 +33,6 @@ class MarketThread(StandingMarket):
 
     def __init__(self, spec: MarketSpec, tape: Tape | None = None) -> None:
         self._begin(spec, ApiKeys(KEY, SECRET), tape=tape if tape is not None else HandTape())
-
-    def read(self, look: Callable[[RunningMarket], T]) -> T:
-        """Return what `look` sees, in the market's loop."""
-
-        async def in_loop() -> T:
-            return look(self.running)
-
-        return self.call(in_loop())
 
     @property
     def ws(self) -> str:
