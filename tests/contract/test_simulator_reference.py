@@ -42,6 +42,8 @@ from liualgotrader.common.calendar import new_york
 from liualgotrader.common.clock import MINUTE, SECOND, as_utc, instant
 from liualgotrader.simulator.market_server import keep
 from liualgotrader.tapes.files_tape import FilesTape
+from liualgotrader.tapes.tape_factory import tape_from
+from tests.fakes.real_data import real_data
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread, spec_of
 from tests.fakes.tapes import at
 from tools.doc_blocks import HOUSE, blocks
@@ -141,6 +143,32 @@ def test_history_is_at_the_prices_that_the_adjustment_asks_for(
     assert [bar.volume for bar in found] == volumes
     request.timeframe = TimeFrame(1, TimeFrameUnit.Minute)
     assert client.get_stock_bars(request).data["ABC"][0].close == closes[0]
+
+
+@pytest.mark.realdata
+def test_apples_close_before_its_split_is_645_57_as_traded_and_92_22_on_every_chart_since() -> None:
+    split_day, friday = date(2014, 6, 9), date(2014, 6, 6)
+    tape = tape_from("recorded", day=split_day, folder=real_data("lean"), symbols=["AAPL"])
+    opens_at = new_york(split_day, time(9, 30))
+    spec = spec_of(day=split_day.isoformat(), starts_at=opens_at, ends_at=opens_at + MINUTE, kind="recorded")
+    market = MarketThread(spec, tape)
+    try:
+        client = StockHistoricalDataClient(KEY, SECRET, url_override=market.url)
+        closes = {}
+        for adjustment in (Adjustment.RAW, Adjustment.SPLIT):
+            request = StockBarsRequest(
+                symbol_or_symbols="AAPL", timeframe=TimeFrame(1, TimeFrameUnit.Day), adjustment=adjustment,
+                start=datetime(2014, 6, 6, tzinfo=UTC), end=datetime(2014, 6, 7, tzinfo=UTC),
+            )  # fmt: skip
+            [bar] = client.get_stock_bars(request).data["AAPL"]
+            assert bar.timestamp.date() == friday
+            closes[adjustment] = bar.close
+        assert closes == {Adjustment.RAW: 645.57, Adjustment.SPLIT: pytest.approx(92.22, abs=0.01)}
+        actions = CorporateActionsClient(KEY, SECRET, url_override=market.url)
+        [split] = actions.get_corporate_actions(CorporateActionsRequest(symbols=["AAPL"])).data["forward_splits"]
+        assert (split.new_rate, split.old_rate, split.ex_date) == (7, 1, split_day)
+    finally:
+        market.close()
 
 
 @pytest.mark.vendor("CorporateActionsClient.get_corporate_actions")

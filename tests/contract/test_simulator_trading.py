@@ -32,7 +32,7 @@ from alpaca.trading.requests import (
     TrailingStopOrderRequest,
 )
 
-from liualgotrader.common.clock import SECOND, block, machine_now
+from liualgotrader.common.clock import SECOND, as_utc, block, machine_now
 from liualgotrader.exchange.exchange_values import OrderRequest, Refusal
 from tests.contract.trading_contract import TradingContract
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread
@@ -384,6 +384,41 @@ def test_the_portfolio_history_follows_the_equity(market: MarketThread, client: 
     assert history.equity[-1] == 100_000 - 100 * 3.01
     assert history.profit_loss[-1] == -301
     assert history.timestamp[-1] == at("09:42") // SECOND
+
+
+def test_the_portfolio_history_tells_the_cash_that_moved_and_the_hours_asked_for(
+    market: MarketThread, client: TradingClient
+) -> None:
+    market.go_to(at("09:40"))
+    market.control("activities", {"activity_type": "CSD", "amount": "250"})
+    market.go_to(at("09:45"))
+    request = GetPortfolioHistoryRequest(timeframe="5Min", period="1D", cashflow_types="ALL")
+    history = client.get_portfolio_history(request)
+    assert [as_utc(second * SECOND).minute for second in history.timestamp] == [35, 40, 45]
+    assert {kind.value: amounts for kind, amounts in history.cashflow.items()} == {"CSD": [0.0, 250.0, 0.0]}
+    assert client.get("/account/portfolio/history", {"timeframe": "1Min", "start": "2024-03-09"})["timestamp"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("/account/portfolio/history", {"timeframe": "2Min"}),
+        ("/account/portfolio/history", {"period": "soon"}),
+        ("/account/portfolio/history", {"intraday_reporting": "never"}),
+        ("/account/portfolio/history", {"pnl_reset": "never"}),
+        ("/account/activities", {"page_token": "20240308143500000::nobody"}),
+        ("/account/activities", {"category": "gifts"}),
+        ("/account/activities", {"direction": "up"}),
+        ("/account/activities", {"page_size": 101}),
+        ("/orders", {"limit": 501}),
+        ("/orders", {"status": "maybe"}),
+        ("/calendar", {"start": "soon"}),
+    ],
+)
+def test_a_question_that_cannot_be_meant_is_422(client: TradingClient, path: str, query: dict[str, Any]) -> None:
+    with pytest.raises(APIError) as caught:
+        client.get(path, query)
+    assert (caught.value.status_code, caught.value.code) == (422, 40010001)
 
 
 @pytest.mark.vendor("TradingClient.get_all_assets", "TradingClient.get_asset")
