@@ -138,12 +138,14 @@ def _refusal(request: web.Request) -> web.Response | None:
 
 
 def _credentials(request: web.Request) -> tuple[str | None, str | None]:
-    """Return key and secret as the request states them; the Broker API takes them as a name and its password."""
-    headers = request.headers
-    if not request.path.startswith(_BROKER_API):
+    """Return key and secret as the request states them: in two headers, as name and password, or the secret as a token."""
+    headers, authorization = request.headers, request.headers.get("Authorization", "")
+    if not authorization and not request.path.startswith(_BROKER_API):
         return headers.get(KEY_HEADER), headers.get(SECRET_HEADER)
+    if authorization.startswith("Bearer "):
+        return request.app[WORLD].keys.key_id, authorization.removeprefix("Bearer ")
     try:
-        given = BasicAuth.decode(headers.get("Authorization", ""))
+        given = BasicAuth.decode(authorization)
     except ValueError:
         return None, None
     return given.login, given.password

@@ -46,6 +46,7 @@ Rows = tuple[Sequence[int], Callable[[int], object]]
 
 
 @routes.get("/v2/stocks/{kind:bars|quotes|trades}")
+@routes.get("/v2/stocks/{symbol}/{kind:bars|quotes|trades}")
 async def history(request: web.Request) -> web.Response:
     """Return one page of the rows between `start` and `end`, both included."""
     world, query, kind = request.app[WORLD], request.query, request.match_info["kind"]
@@ -66,6 +67,8 @@ async def history(request: web.Request) -> web.Response:
         found, following = page(_symbols(request), rows_of, limit=limit, descending=sort == "desc", token=token)
     except ValueError as e:
         raise Refusal(*BAD_REQUEST, str(e)) from e
+    if (symbol := _only_symbol(request)) is not None:
+        return answer({kind: found.get(symbol, []), "symbol": symbol, "next_page_token": following})
     return answer({kind: found, "next_page_token": following})
 
 
@@ -79,7 +82,15 @@ def _check_question(world: World, query: Mapping[str, str], feeds: Sequence[str]
         raise Refusal(*BAD_REQUEST, f"invalid asof: {asof}; symbols are known by their names of {day} alone")
 
 
+def _only_symbol(request: web.Request) -> str | None:
+    """Return the symbol of an address that is about one, None of any other."""
+    named = request.match_info.get("symbol")
+    return None if named is None else named.upper()
+
+
 def _symbols(request: web.Request) -> list[str]:
+    if (symbol := _only_symbol(request)) is not None:
+        return [symbol]
     symbols = [s.upper() for s in words(request.query.get("symbols"))]
     if not symbols:
         raise Refusal(*BAD_REQUEST, "symbols is required")
@@ -156,14 +167,19 @@ def page(
 
 
 @routes.get("/v2/stocks/{kind:bars|quotes|trades}/latest")
+@routes.get("/v2/stocks/{symbol}/{kind:bars|quotes|trades}/latest")
 async def latest(request: web.Request) -> web.Response:
     """Return the newest row of each symbol that has one; of the feed `delayed_sip` as it was a quarter of an hour ago."""
     world, kind = request.app[WORLD], request.match_info["kind"]
     _check_question(world, request.query, (*_FEEDS, "delayed_sip"))
     at = world.now - (SIP_DELAY if request.query.get("feed") == "delayed_sip" else 0)
     newest = {"bars": latest_bar, "quotes": latest_quote, "trades": latest_trade}[kind]
-    rows = {symbol: newest(world, symbol, at) for symbol in _symbols(request)}
-    return answer({kind: {symbol: row for symbol, row in rows.items() if row is not None}})
+    rows = {symbol: row for symbol in _symbols(request) if (row := newest(world, symbol, at)) is not None}
+    if (symbol := _only_symbol(request)) is None:
+        return answer({kind: rows})
+    if not rows:
+        raise Refusal.not_found(f"no {kind[:-1]} found for {symbol}")
+    return answer({"symbol": symbol, kind[:-1]: rows[symbol]})
 
 
 def latest_bar(world: World, symbol: str, at: int) -> shapes.BarRow | None:
@@ -189,11 +205,12 @@ def latest_trade(world: World, symbol: str, at: int) -> shapes.TradePrint | None
 
 
 @routes.get("/v2/stocks/snapshots")
+@routes.get("/v2/stocks/{symbol}/snapshot")
 async def snapshots(request: web.Request) -> web.Response:
     """Return the newest figures of each symbol; null for symbols that the market does not have."""
     world = request.app[WORLD]
     _check_question(world, request.query)
-    found: dict[str, object] = dict.fromkeys(_symbols(request))
+    found: dict[str, dict[str, object] | None] = dict.fromkeys(_symbols(request))
     for symbol in found:
         if symbol in world.symbols.terms:
             today, yesterday = world.record.day_bar(symbol), world.history.previous_day(symbol)
@@ -204,7 +221,11 @@ async def snapshots(request: web.Request) -> web.Response:
                 "dailyBar": today and shapes.bar_row(today, shapes.day_label(today)),
                 "prevDailyBar": yesterday and shapes.bar_row(yesterday, shapes.day_label(yesterday)),
             }
-    return answer(found)
+    if (only := _only_symbol(request)) is None:
+        return answer(found)
+    if (snapshot := found[only]) is None:
+        raise Refusal.not_found(f"no snapshot found for {only}")
+    return answer({"symbol": only, **snapshot})
 
 
 @routes.get("/v2/stocks/auctions")

@@ -20,6 +20,7 @@ from alpaca.data.requests import (
     StockTradesRequest,
 )
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
+from alpaca.trading.client import TradingClient
 
 from liualgotrader.common.clock import MINUTE, SECOND, as_utc, instant, nanoseconds
 from tests.fakes.simulated_market import KEY, SECRET, MarketThread
@@ -174,6 +175,40 @@ def test_latest_and_snapshot_show_the_present(market: MarketThread, client: Stoc
 def test_a_wrong_question_is_answered_with_400(market: MarketThread, query: dict[str, Any]) -> None:
     response = requests.get(f"{market.url}/v2/stocks/bars", params=query, headers=HEADERS, timeout=60)
     assert (response.status_code, response.json()["code"]) == (400, 40010000)
+
+
+@pytest.mark.parametrize("path", ["ABC/bars", "abc/trades", "ABC/quotes"])
+def test_addresses_about_one_symbol_page_through_the_same_rows(market: MarketThread, path: str) -> None:
+    kind = path.partition("/")[2]
+    query = {"start": "2024-03-08", "timeframe": "1Min"}
+    whole = raw(market, kind, symbols="ABC", limit=10_000, **query)[kind]["ABC"]
+    first = raw(market, path, limit=3, **query)
+    rest = raw(market, path, limit=10_000, page_token=first["next_page_token"], **query)
+    assert (first["symbol"], rest["next_page_token"]) == ("ABC", None)
+    assert first[kind] + rest[kind] == whole
+
+
+def test_the_newest_of_one_symbol_is_that_of_many(market: MarketThread) -> None:
+    for kind in ("bar", "trade", "quote"):
+        many = raw(market, f"{kind}s/latest", symbols="ABC")[f"{kind}s"]["ABC"]
+        assert raw(market, f"ABC/{kind}s/latest") == {"symbol": "ABC", kind: many}
+    assert raw(market, "ABC/snapshot") == {"symbol": "ABC", **raw(market, "snapshots", symbols="ABC")["ABC"]}
+    for path in ("NOPE/trades/latest", "NOPE/snapshot"):
+        response = requests.get(f"{market.url}/v2/stocks/{path}", headers=HEADERS, timeout=60)
+        assert (response.status_code, response.json()["code"]) == (404, 40410000)
+
+
+def test_keys_are_taken_as_name_and_password_and_the_secret_as_a_token(market: MarketThread) -> None:
+    client = StockHistoricalDataClient(KEY, SECRET, use_basic_auth=True, url_override=market.url)
+    assert client.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols="ABC"))["ABC"].price == 100
+    assert TradingClient(oauth_token=SECRET, url_override=market.url).get_clock().is_open
+    for stranger in (
+        TradingClient(oauth_token="other", url_override=market.url),
+        StockHistoricalDataClient(KEY, "other", use_basic_auth=True, url_override=market.url),
+    ):
+        with pytest.raises(APIError) as caught:
+            stranger.get("/clock")
+        assert (caught.value.status_code, caught.value.code) == (401, 40110000)
 
 
 def test_wrong_keys_are_refused(market: MarketThread) -> None:

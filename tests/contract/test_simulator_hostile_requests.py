@@ -47,7 +47,7 @@ READ = [
     "/v2/account", "/v2/account/activities", "/v2/account/portfolio/history", "/v2/orders", "/v2/orders/{}",
     "/v2/orders:by_client_order_id", "/v2/positions/{}", "/v2/assets", "/v2/assets/{}", "/v2/calendar", "/v2/stocks/bars",
     "/v2/stocks/trades", "/v2/stocks/quotes", "/v2/stocks/snapshots", "/v2/stocks/bars/latest", "/v2/stocks/trades/latest",
-    "/v2/stocks/auctions", "/v1/corporate-actions", "/v2/corporate_actions/announcements", "/v1beta1/news", "/v2/watchlists/{}",
+    "/v2/stocks/auctions", "/v2/stocks/{}/bars", "/v2/stocks/{}/trades/latest", "/v2/stocks/{}/snapshot", "/v1/corporate-actions", "/v2/corporate_actions/announcements", "/v1beta1/news", "/v2/watchlists/{}",
     "/v1beta1/screener/stocks/most-actives", "/v1beta1/screener/{}/movers", "/v2/corporate_actions/announcements/{}",
 ]  # fmt: skip
 
