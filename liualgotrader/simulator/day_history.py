@@ -134,7 +134,8 @@ class DayRecord:
             ticks.flags[row] = 0
         self.changed[symbol, number] = "corrected" if size else "canceled"
         if number == self.last_trade.get(symbol) and not size:
-            self.last_trade[symbol] = next((n for n in range(number, 0, -1) if ticks.flags[n - 1] & _LAST), 0)
+            del self.last_trade[symbol]
+            self.last_trade.update((symbol, n) for n in range(1, number) if ticks.flags[n - 1] & _LAST)
         day = self._days[symbol] = BarBuilder(self.opens_at, self.closes_at, TAPE_RULES)
         for trade in (ticks.get(symbol, one) for one in range(len(ticks))):
             self._count(day, trade)

@@ -256,6 +256,17 @@ def test_a_print_is_corrected_and_cancelled_and_its_minute_told_anew(market: Mar
     )
 
 
+def test_a_day_whose_prints_are_all_cancelled_has_no_last_price(market: MarketThread) -> None:
+    for number in range(1, 31):
+        market.control("corrections", {"symbol": "XYZ", "id": number})
+    history = StockHistoricalDataClient(KEY, SECRET, url_override=market.url, raw_data=True)
+    assert history.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols="XYZ")) == {}
+    snapshot = history.get_stock_snapshot(StockSnapshotRequest(symbol_or_symbols="XYZ"))["XYZ"]
+    assert (snapshot["latestTrade"], snapshot["minuteBar"], snapshot["dailyBar"]) == (None, None, None)
+    market.go_to(at("09:35:01"))
+    assert history.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols="XYZ"))["XYZ"]["i"] == 31
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -7,6 +7,7 @@ import urllib.error
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -476,6 +477,50 @@ def test_a_malformed_order_is_refused(market: MarketThread, body: Any, status: i
     headers = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
     response = requests.post(f"{market.url}/v2/orders", data=raw, headers=headers, timeout=60)
     assert (response.status_code, response.json()["code"]) == (status, code)
+
+
+def test_orders_of_each_time_in_force_end_as_the_vendor_ends_them(market_of: Any) -> None:
+    market = market_of(starts_at=at("09:00"), ends_at=at("20:05"))
+    client = client_of(market)
+
+    def order(name: str, tif: str, limit: float | None = None, **more: Any) -> None:
+        terms = {"symbol": "ABC", "qty": 1, "side": "buy", "time_in_force": tif, "client_order_id": name, **more}
+        kind = MarketOrderRequest if limit is None else LimitOrderRequest
+        client.submit_order(kind(**terms, **({} if limit is None else {"limit_price": limit})))
+
+    def states() -> dict[str, str]:
+        orders = client.get_orders(GetOrdersRequest(status="all"))
+        return {o.client_order_id: o.status.value for o in orders}
+
+    order("opening", "opg")
+    order("closing", "cls", 120)
+    order("missed", "opg", 90)
+    order("day", "day", 90)
+    order("evening", "day", 90, extended_hours=True)
+    order("gtc", "gtc", 90)
+    assert states().pop("evening") == "pending_new"  # it works before the open too
+    assert {state for name, state in states().items() if name != "evening"} == {"accepted"}
+    market.go_to(at("09:33"))
+    assert states() == {
+        "opening": "filled", "missed": "canceled", "closing": "new", "day": "new", "evening": "new", "gtc": "new",
+    }  # fmt: skip
+    assert client.get_order_by_client_id("opening").filled_avg_price == "100"  # the day's first print
+    market.go_to(at("16:05"))
+    assert states() == {
+        "opening": "filled", "missed": "canceled", "closing": "filled", "day": "expired", "evening": "new", "gtc": "new",
+    }  # fmt: skip
+    assert (
+        client.get_order_by_client_id("closing").filled_avg_price == "100"
+    )  # the last trade, as nothing printed after
+    expired = client.get_order_by_client_id("day")
+    assert (expired.expired_at, expired.filled_qty) == (as_utc(at("16:00")), "0")
+    market.go_to(at("20:01"))
+    assert states()["evening"] == "expired"
+    kept = client.get_order_by_client_id("gtc")
+    assert (kept.status.value, kept.expires_at) == ("new", as_utc(at("16:15")) + timedelta(days=90))
+    order("tomorrow", "day", 91)
+    market.go_to(at("20:04"))
+    assert states()["tomorrow"] == "accepted"
 
 
 def test_binary_noise_in_a_price_is_no_sub_penny_price(client: TradingClient) -> None:
