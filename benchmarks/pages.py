@@ -26,7 +26,8 @@ from liualgotrader.store.store_factory import open_store
 from liualgotrader.tapes.generated_profile import tickers
 
 PAGES = {
-    "day_pages": ("day", "trades", "refused", "picks", "calendar", "portfolios"),
+    "day_pages": ("day", "trades", "refused", "picks", "calendar", "journal"),
+    "sheet_page": ("portfolios",),
     "backtest_pages": ("run", "history", "searches", "market_data"),
 }
 FILL = (

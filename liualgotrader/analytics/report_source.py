@@ -12,9 +12,12 @@ import numpy as np
 from liualgotrader.analytics.equity import AccountCurve
 from liualgotrader.analytics.trips import Key, sign_of
 from liualgotrader.common.calendar import TradingSession
+from liualgotrader.common.clock import HOUR
 from liualgotrader.common.market_columns import BarColumns, Floats, Ints
 from liualgotrader.common.rows import CarriedPosition, FilledTrade, HonestyCheck
-from liualgotrader.tapes.splits import Split
+from liualgotrader.tapes.splits import Split, adjusted
+
+_INSIDE = 8  # instants of a session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,38 @@ def worth_at(source: ReportSource, equity: Floats, times: Ints) -> Floats:
     closes = np.array([s.closes_at for s in source.sessions], np.int64)
     found: Floats = equity[np.searchsorted(closes, times, side="right")]
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOverTime:
+    """An account at instants, ns UTC: what it was worth, its cash, what it held (shorts count positive), and a benchmark that
+    cost as much at the start; US dollars, NaN where a price is not known."""
+
+    at: Ints
+    equity: Floats
+    cash: Floats
+    held: Floats
+    benchmark: Floats
+
+
+def over_time(source: ReportSource) -> AccountOverTime:
+    """Return what the account was at the open of the first session, and then inside sessions where prices are known there, else at closes."""
+    at = np.concatenate([[source.sessions[0].opens_at], instants_of(source)])
+    equity, gross, net = account_at(source, moves_of(source), at)
+    benchmark = np.full(len(at), np.nan)
+    if (bars := source.bars.get(source.benchmark)) is not None:
+        last = source.sessions[-1].day
+        prices = price_at(adjusted(bars, source.splits.get(source.benchmark, ()), last), at, first_open=True)
+        benchmark = prices / prices[np.argmax(np.isfinite(prices))] * equity[0]
+    return AccountOverTime(at, equity, equity - net, gross, benchmark)
+
+
+def instants_of(source: ReportSource) -> Ints:
+    """Return eight instants of each session, the last one its close, where prices are known inside sessions; else the closes."""
+    inside = any(len(b.close) and b.closed_at[0] - b.opened_at[0] < HOUR for b in source.bars.values())
+    spans = np.array([(s.opens_at, s.closes_at) for s in source.sessions], np.int64)
+    times = np.linspace(spans[:, 0], spans[:, 1], _INSIDE + 1, axis=1)[:, 1:] if inside else spans[:, 1:]
+    return times.astype(np.int64).ravel()
 
 
 def closing_equity(source: ReportSource, moves: Moves) -> Floats | None:

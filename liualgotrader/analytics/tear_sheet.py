@@ -14,17 +14,23 @@ import numpy as np
 from liualgotrader.analytics import performance
 from liualgotrader.analytics.backtest_summary import EquityFigures, equity_figures, year_of
 from liualgotrader.analytics.performance import Drawdown
-from liualgotrader.analytics.report_source import Moves, ReportSource, closing_equity, holdings_at, moves_of, worth_at
+from liualgotrader.analytics.report_source import (
+    Moves,
+    ReportSource,
+    closing_equity,
+    holdings_at,
+    instants_of,
+    moves_of,
+    worth_at,
+)
 from liualgotrader.analytics.summary import TradingFigures, trading_figures
 from liualgotrader.analytics.trips import round_trips
 from liualgotrader.common.calendar import day_of
-from liualgotrader.common.clock import HOUR
 from liualgotrader.common.market_columns import BarColumns, Floats, Ints
 
 WORST = 5  # drawdowns, and days, that are named
 PARTICIPATION = 0.01  # of a session's volume
 _DRAWN = 1000  # points of a curve
-_INSIDE = 8  # instants of a session at which holdings are looked at, where prices are known inside it
 
 # Between two closes of the S&P 500: mostly its highest before the fall, and its lowest.
 CRISES = {
@@ -198,10 +204,7 @@ def _allocation(
     source: ReportSource, moves: Moves, equity: Floats | None
 ) -> tuple[tuple[float, float] | None, list[Allocation]]:
     """Return leverage and allocation at the closes, and inside sessions where prices are known there."""
-    inside = any(len(b.close) and b.closed_at[0] - b.opened_at[0] < HOUR for b in source.bars.values())
-    spans = np.array([(s.opens_at, s.closes_at) for s in source.sessions], np.int64)
-    times = np.linspace(spans[:, 0], spans[:, 1], _INSIDE + 1, axis=1)[:, 1:] if inside else spans[:, 1:]
-    at = times.astype(np.int64).ravel()
+    at = instants_of(source)
     if equity is None or not np.all((worth := worth_at(source, equity, at)) > 0):
         return None, []
     shares = {symbol: value / worth for symbol, _, value in holdings_at(source, moves, at)}

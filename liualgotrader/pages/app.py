@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from liualgotrader.common.errors import LiuError
-from liualgotrader.pages import backtest_pages, day_pages, parts
+from liualgotrader.pages import backtest_pages, day_pages, parts, sheet_page
 
 _PAGES = {
     "Results": [
@@ -18,7 +18,7 @@ _PAGES = {
         ("Refused", day_pages.refused, "block"),
         ("Calendar", day_pages.calendar, "calendar_month"),
         ("Journal", day_pages.journal, "edit_note"),
-        ("Portfolios", day_pages.portfolios, "account_balance"),
+        ("Portfolios", sheet_page.portfolios, "account_balance"),
         ("Scanner picks", day_pages.picks, "filter_alt"),
     ],
     "Research": [

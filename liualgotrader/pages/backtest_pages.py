@@ -29,6 +29,7 @@ from liualgotrader.common.tradeplan import parse_tradeplan, read_tradeplan
 from liualgotrader.data.market_checks import checked, stored_series
 from liualgotrader.data.market_store import MarketStore
 from liualgotrader.pages import charts, parts
+from liualgotrader.pages.sheet_page import tear_sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +81,7 @@ def history() -> None:
     for one in chosen:
         name, batch_id = one.result.batch_id[:8], one.result.batch_id
         st.markdown(f"{name}: [day](./?batch={batch_id}), [trades](trades?batch={batch_id})")
+    tear_sheet(chosen[0].result.batch_id, [one.result.batch_id for one in chosen[1:]])
 
 
 def market_data() -> None:

@@ -9,6 +9,8 @@ import numpy as np
 
 from liualgotrader.analytics.equity import AccountCurve
 from liualgotrader.analytics.heat_map import best_of_each
+from liualgotrader.analytics.performance import drawdowns
+from liualgotrader.analytics.report_source import AccountOverTime
 from liualgotrader.common.clock import NEW_YORK, instant
 from liualgotrader.common.market_columns import BarColumns, Ints
 from liualgotrader.common.rows import BUYS, OptimizerRow
@@ -199,6 +201,35 @@ def strips(best: Mapping[tuple[int, bool], OptimizerRow], objective: str) -> go.
             hovertext=text,
         )  # fmt: skip
     _layout(figure, objective, 320)
+    return figure
+
+
+def account(found: AccountOverTime, benchmark: str) -> go.Figure:
+    """Return an account over time: equity and cash beside a benchmark that cost as much, exposure, drawdown."""
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, row_heights=[0.56, 0.2, 0.24], vertical_spacing=0.04)
+    kept = np.unique(np.linspace(0, len(found.at) - 1, min(len(found.at), _POINTS)).astype(int))
+    x = new_york(found.at[kept])
+    lines = {"equity": (found.equity, GAIN, "solid"), "cash": (found.cash, OTHER, "dot")}
+    if np.isfinite(found.benchmark).any():
+        lines[f"{benchmark} held"] = (found.benchmark, LOSS, "dash")
+    for name, (values, colour, dash) in lines.items():
+        line = {"color": colour, "dash": dash}
+        figure.add_scatter(x=x, y=values[kept], mode="lines", name=name, line=line, row=1, col=1)
+        if name != "cash":
+            falls = 100 * drawdowns(values)[kept]
+            figure.add_scatter(
+                x=x, y=falls, mode="lines", name=f"drawdown of {name}", line=line, showlegend=False, row=3, col=1
+            )
+    exposed = 100 * (found.held / found.equity)[kept]
+    figure.add_scatter(
+        x=x, y=exposed, mode="lines", name="exposure", line={"color": MARK}, showlegend=False, row=2, col=1
+    )
+    _layout(figure, "US dollars", 560)
+    figure.update_yaxes(tickformat=",.2f", row=1, col=1)
+    figure.update_yaxes(title_text="exposure, %", row=2, col=1)
+    figure.update_yaxes(title_text="drawdown, %", row=3, col=1)
     return figure
 
 

@@ -17,7 +17,8 @@ from liualgotrader.common.market_columns import BarColumns, take
 from liualgotrader.pages import charts, parts
 from liualgotrader.pages.batch_rows import BatchRows, frame
 from liualgotrader.pages.record_reader import ListedBatch
-from liualgotrader.store.page_queries import GAINS_BY, GAINS_BY_DAY, MOVEMENTS, PORTFOLIOS, POSITIONS
+from liualgotrader.pages.sheet_page import tear_sheet
+from liualgotrader.store.page_queries import GAINS_BY, GAINS_BY_DAY
 from liualgotrader.supervisor.reporting import bars_of_symbol
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def day() -> None:
     if len(left):
         st.subheader("Open positions")
         st.dataframe(left, width="stretch", hide_index=True)
+    tear_sheet(one.result.batch_id)
 
 
 def trades() -> None:
@@ -238,42 +240,6 @@ def calendar() -> None:
         with column:
             st.subheader(f"By {name}")
             st.plotly_chart(charts.bars_of_gain(table, "place"), width="stretch", key=name)
-
-
-def portfolios() -> None:
-    """Show the portfolios of the record, and what a chosen one holds and moved."""
-    st.title("Portfolios")
-    databases = list(dict.fromkeys(["liualgotrader", *(one.database for one in parts.listed())]))
-    found = {name: frame(parts.record().fetch(name, PORTFOLIOS)) for name in databases}
-    ids = [
-        (name, portfolio_id) for name, table in found.items() if len(table) for portfolio_id in table["portfolio_id"]
-    ]
-    if not ids:
-        st.info("There is no portfolio. `portfolio create 25000` makes one; a strategy's `portfolio_id` trades for it.")
-        return
-    database, portfolio_id = st.sidebar.selectbox("Portfolio", ids, format_func=lambda pair: pair[1][:8])
-    row = found[database].set_index("portfolio_id").loc[portfolio_id]
-    st.caption(f"Portfolio {portfolio_id}, {parts.sentence(str(row['assets']))}")
-    positions = frame(parts.record().fetch(database, POSITIONS, portfolio_id))
-    moved = frame(parts.record().fetch(database, MOVEMENTS, portfolio_id))
-    for column, (name, value) in zip(
-        st.columns(3),
-        {
-            "Size": f"{row['size']:,.2f} $",
-            "Cash": "-" if row["balance"] is None else f"{row['balance']:,.2f} $",
-            "Symbols held": f"{len(positions):,}",
-        }.items(),
-        strict=True,
-    ):
-        column.metric(name, value, border=True)
-    if len(moved):
-        running = row["balance"] - moved["amount"].sum() + moved["amount"].cumsum()
-        st.plotly_chart(charts.balance(moved["at"].dt.tz_localize(None), running), width="stretch")
-        st.caption(f"Cash after each movement of the account. {_NEW_YORK}")
-    if len(positions):
-        st.subheader("Positions")
-        st.dataframe(positions, width="stretch", hide_index=True)
-        st.caption("`portfolio equity ID` values them at the newest prices.")
 
 
 def _over(by_database: dict[str, list[str]], query: str, environment: str) -> pd.DataFrame:

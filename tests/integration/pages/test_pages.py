@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -25,14 +26,16 @@ from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import LiuError
 from liualgotrader.pages import parts
 from liualgotrader.pages.record_reader import RecordReader
-from tests.integration.cli.test_report import CASH, STRATEGY
+from liualgotrader.tapes.generated_profile import tickers
+from tests.integration.cli.test_report import CASH, STRATEGY, for_a_portfolio
 from tests.integration.stored_rows import rows_of
 from tests.session.running import bare_environment
 
 pytestmark = pytest.mark.integration
 
 PAGES = {
-    "day_pages": ("day", "trades", "refused", "picks", "calendar", "portfolios", "journal"),
+    "day_pages": ("day", "trades", "refused", "picks", "calendar", "journal"),
+    "sheet_page": ("portfolios",),
     "backtest_pages": ("run", "history", "searches", "market_data"),
 }
 SIZED = """
@@ -169,9 +172,36 @@ def test_what_a_portfolio_holds_is_shown(played: str, capsys: pytest.CaptureFixt
     assert portfolios.run(["create", "25000", "--json", "--dsn", played]) == 0
     portfolio_id = json.loads(capsys.readouterr().out)["portfolio_id"]
     rows_of(played, "INSERT INTO portfolio_batch_ids SELECT 1, $1, batch_id FROM batch RETURNING 1", portfolio_id)
-    positions = page("day_pages", "portfolios").dataframe[0].value
+    positions = page("sheet_page", "portfolios").dataframe[0].value
     held = rows_of(played, "SELECT symbol, open_quantity AS shares FROM gain_loss WHERE open_quantity <> 0")
     assert dict(zip(positions["symbol"], positions["shares"], strict=True)) == {r["symbol"]: r["shares"] for r in held}
+
+
+def test_a_portfolio_is_valued_over_time_beside_a_benchmark(record: str) -> None:
+    asyncio.run(for_a_portfolio(record))
+    shown = page("sheet_page", "portfolios")
+    shown.sidebar.text_input[0].set_value(tickers(3)[1].lower()).run()
+    assert not shown.exception
+    told = {metric.label: metric.value for metric in shown.metric}
+    # 5,000 $ and 10 x (110 - 100) less two dollars of fees; 200 $ were paid in. Nothing is held any more.
+    assert (told["Equity"], told["Cash"], told["Exposure"]) == ("5,098.00 $", "5,298.00 $", "0.00 %")
+    drawn = json.loads(shown.get("plotly_chart")[0].proto.spec)["data"]
+    assert {f"{tickers(3)[1]} held", "equity", "cash", "exposure"} <= {line["name"] for line in drawn}
+    shown.sidebar.text_input[0].set_value("../../etc/passwd").run()
+    assert "is no symbol" in shown.info[0].value
+
+
+def test_the_sheet_of_a_page_is_the_file_of_liu_report(played: str, tmp_path: Path) -> None:
+    shown = page("day_pages", "day")
+    shown.button[0].click().run()
+    assert not shown.exception
+    batch_id, text = shown.session_state["sheet"]
+    place = tmp_path / "sheet.html"
+    assert liu.run(["report", batch_id, "--output", str(place), "--dsn", played]) == 0
+    assert text == place.read_text()
+    shown.text_input[0].set_value("<script>alert(1)</script>")
+    shown.button[0].click().run()
+    assert "is no symbol" in shown.error[0].value
 
 
 def test_the_chosen_batch_stays_chosen_on_another_page(played: str) -> None:
