@@ -136,6 +136,7 @@ class MarketLoop:
         self._events: Iterator[TapeEvent] = iter(())
         self._next: TapeEvent | None = None
         self._turned_at = 0
+        self._sent_until = world.now
         if not spec.options.get("standing", False):
             self._going.set()
 
@@ -229,11 +230,13 @@ class MarketLoop:
         """Play up to the next instant at which anything happens, and wait until it has been handled."""
         target = self._next_instant()
         await self._pace.wait_for(target - self._world.now)
-        sent = self.play(target)
+        # Where time waits for nobody, what gathers in a turn is sent together: a frame for each step took most of the time.
+        gathers = not (self.held or self._world.data.is_delayed or target >= min(self._stop_at, self._spec.ends_at))
+        sent = self.play(target, send=not gathers or self._clock.machine() - self._turned_at > _TURN)
         woken = self._hold.wake(target)
         self.quanta += 1
         if not self.held:
-            await self._turn(sent=False)  # a turn for each step would take longer than all else
+            await self._turn(sent=False)
         elif sent or woken or self._hold.under_way(target):
             began = self._clock.machine()
             # One turn of the loop takes in what clients wrote before they said that they were done.
@@ -283,13 +286,12 @@ class MarketLoop:
                 found = min(found, grid_at_or_after(at, quantum))
         return min(max(found, soonest), end)
 
-    def play(self, target: int, *, stated: bool = False) -> bool:
+    def play(self, target: int, *, stated: bool = False, send: bool = True) -> bool:
         """Play everything before `target`, state the new time, send what came of it; return whether anything was sent.
 
-        `stated` says that the page's clock runs by itself.
+        `stated` says that the page's clock runs by itself; without `send` what came of it waits for the next time.
         """
         world = self._world
-        before = world.now
         while world.faults.due_at <= target:
             self._play_events(world.faults.due_at)
             fault, begins = world.faults.take_due()
@@ -299,7 +301,10 @@ class MarketLoop:
             world.equity.add(target, world.exchange.account(world.account_id).equity)
         if not stated:
             self._state_time()
-        sent = world.data.flush(target) | world.practice.play(before, target)
+        if not send:
+            return False
+        sent = world.data.flush(target) | world.practice.play(self._sent_until, target)
+        self._sent_until = target
         return world.updates.send(world.exchange.take_updates(), target) or sent
 
     def _play_events(self, target: int) -> None:

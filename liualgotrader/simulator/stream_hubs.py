@@ -194,6 +194,11 @@ class DataHub(Connections[Subscriber]):
         wanted = self._wanted[channel]
         return wanted.get(symbol) or wanted.get(EVERYTHING)
 
+    @property
+    def is_delayed(self) -> bool:
+        """Whether any client is sent messages later: each is timed from the step in which it came."""
+        return any(subscriber.delay for subscriber in self.members)
+
     def flush(self, now: int) -> bool:
         """Send what is queued and due at `now`, and return whether there was anything."""
         sent = False

@@ -137,5 +137,6 @@ def answer(body: Any, status: int = 200) -> web.Response:
 
 
 def failure(status: int, code: int, message: str, **extra: Any) -> web.Response:
-    """Return the vendor's error body."""
-    return answer({"code": code, "message": message, **extra}, status)
+    """Return the vendor's error body; its message is one line, whatever it says again of the request."""
+    line = "".join(c if c.isprintable() else " " for c in message)
+    return answer({"code": code, "message": line, **extra}, status)
