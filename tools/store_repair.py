@@ -18,7 +18,7 @@ from liualgotrader.common.clock import MINUTE, WallClock
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import LiuError, OutsideError
 from liualgotrader.common.market_columns import BarColumns, QuoteColumns, TradeColumns
-from liualgotrader.data.data_factory import configured_data
+from liualgotrader.data.data_factory import configured_data, lacks_key
 from liualgotrader.data.market_fetch import VendorToStore
 from liualgotrader.data.market_store import Known, MarketStore
 from liualgotrader.tapes.tape_factory import market_folder
@@ -80,7 +80,7 @@ def load_again(store: MarketStore, settings: Settings, one: Damaged) -> str:
             _from_folder(store, one, start, end, source)
             continue
         vendor, name = configured_data(settings, timeout_seconds=60.0)
-        if name != source or not settings.key_id or one.kind not in ("bars", "actions") or 0 < one.period < MINUTE:
+        if name != source or lacks_key(settings) or one.kind not in ("bars", "actions") or 0 < one.period < MINUTE:
             return f"it came from {source}, which cannot be asked for it now"
         filling = VendorToStore(store, vendor, source)
         filling.fetch([one.symbol], max(one.period, MINUTE), start, end, WallClock().now())

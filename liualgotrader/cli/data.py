@@ -19,7 +19,7 @@ from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.market_columns import day_numbers, times_of
 from liualgotrader.data.constituents import import_constituents
 from liualgotrader.data.data_base import SIMULATED
-from liualgotrader.data.data_factory import configured_data
+from liualgotrader.data.data_factory import configured_data, lacks_key
 from liualgotrader.data.market_checks import checked, stored_series
 from liualgotrader.data.market_fetch import VendorToStore
 from liualgotrader.data.market_store import PERIODS, MarketStore, Span, complete_days
@@ -112,8 +112,9 @@ def _fetch(options: argparse.Namespace, store: MarketStore, settings: Settings) 
     symbols, span, period = _symbols(options), _span(options), PERIODS[options.period]
     if not symbols:
         raise ConfigError("name the symbols to fetch, with commas between them.")
-    if not settings.key_id or not settings.secret_key:
-        raise ConfigError("the data vendor wants keys: set APCA_API_KEY_ID and APCA_API_SECRET_KEY.")
+    if lacks_key(settings):
+        names = "POLYGON_API_KEY" if settings.data_connector == "polygon" else "APCA_API_KEY_ID and APCA_API_SECRET_KEY"
+        raise ConfigError(f"the data vendor wants keys: set {names}.")
     data, source = configured_data(settings, timeout_seconds=60.0)
     now = data.market_time_now() if source == SIMULATED else WallClock().now()
     filling = VendorToStore(store, data, source)

@@ -115,9 +115,11 @@ def allowed(options: argparse.Namespace, settings: Settings) -> None:
             f"{'--live' if options.live else '--full-size'} is for real money, but orders would go to {where}: set"
             f" APCA_API_BASE_URL to {LIVE_URL}, or leave it out"
         )
-    for variable, value in (("DATA_CONNECTOR", settings.data_connector), ("LIU_BROKER", settings.broker)):
-        if value != "alpaca":
-            raise ConfigError(f"{variable} is '{value}', which is not built yet; use 'alpaca', or --simulate")
+    from liualgotrader.data.data_factory import require_connector
+
+    require_connector(settings)
+    if settings.broker != "alpaca":
+        raise ConfigError(f"LIU_BROKER is '{settings.broker}', which is not built yet; use 'alpaca', or --simulate")
     names = credential_names(environment())
     missing = [n for n, v in zip(names, (settings.key_id, settings.secret_key), strict=True) if not v]
     if missing:

@@ -36,6 +36,8 @@ from liualgotrader.common.types import BrokerType, DataConnectorType
 
 DATA_URL = "https://data.alpaca.markets"
 STREAM_URL = "wss://stream.data.alpaca.markets"
+POLYGON_URL = "https://api.polygon.io"
+POLYGON_STREAM_URL = "wss://socket.polygon.io"
 
 TRADEPLAN_FILE = "tradeplan.toml"
 MINER_FILE = "miner.toml"
@@ -59,6 +61,7 @@ class Secrets:
     dsn: Secret = NO_SECRET
     broker_api_key: Secret = NO_SECRET
     broker_api_secret: Secret = NO_SECRET
+    polygon_key: Secret = NO_SECRET
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Secrets:
@@ -70,6 +73,7 @@ class Secrets:
             dsn=Secret(values.get(SESSION_DSN, "")),
             broker_api_key=Secret(values.get("ALPACA_BROKER_API_KEY", "")),
             broker_api_secret=Secret(values.get("ALPACA_BROKER_API_SECRET", "")),
+            polygon_key=Secret(values.get("POLYGON_API_KEY", "")),
         )
 
     def hide(self, text: str) -> str:
@@ -79,8 +83,8 @@ class Secrets:
             password = urlsplit(dsn).password or ""
         except ValueError:
             password = ""
-        of_broker_api = self.broker_api_key.reveal(), self.broker_api_secret.reveal()
-        for secret in (self.key_id.reveal(), self.secret_key.reveal(), *of_broker_api, dsn, password):
+        keys = (self.key_id, self.secret_key, self.polygon_key, self.broker_api_key, self.broker_api_secret)
+        for secret in (*(key.reveal() for key in keys), dsn, password):
             if len(secret) > 3:
                 text = text.replace(secret, "***")
         return text
@@ -118,7 +122,9 @@ OPTIONS: Mapping[str, Option] = {
     "data_feed": Option("ALPACA_DATA_FEED", "", "sip, or iex for the free plan"),
     "key_id": Option("APCA_API_KEY_ID", "", "the account's key; or ALPACA_API_KEY, if neither of this pair is set"),
     "secret_key": Option("APCA_API_SECRET_KEY", "", "the account's secret; or ALPACA_SECRET_KEY, likewise"),
-    "polygon_key": Option("POLYGON_API_KEY", "", "polygon's key, whose data connector is not built yet"),
+    "polygon_key": Option("POLYGON_API_KEY", "", "Polygon's key, for DATA_CONNECTOR=polygon and companies"),
+    "polygon_url": Option("POLYGON_BASE_URL", "", "Polygon's REST endpoint"),
+    "polygon_stream_url": Option("POLYGON_STREAM_URL", "", "Polygon's websocket endpoint"),
     "broker_api_url": Option("ALPACA_BROKER_API_BASEURL", "", "Broker API, for portfolios that name a sub-account"),
     "broker_api_key": Option("ALPACA_BROKER_API_KEY", "", "its key"),
     "broker_api_secret": Option("ALPACA_BROKER_API_SECRET", "", "its secret"),
@@ -175,6 +181,8 @@ class Settings:
     broker_api_url: str = BROKER_SANDBOX_URL
     broker_api_key: Secret = NO_SECRET
     broker_api_secret: Secret = NO_SECRET
+    polygon_url: str = POLYGON_URL
+    polygon_stream_url: str = POLYGON_STREAM_URL
     live: str = ""
     full_size: bool = False
     keep_bars_mb: int = 200
@@ -248,13 +256,19 @@ class Settings:
             ConfigError: naming the variable whose address is not plain.
         """
         trading = self._address("trading_url").removesuffix("/v2")
+        if self.data_connector == "polygon":
+            data, stream = self._address("polygon_url"), f"{self._address('polygon_stream_url', websocket=True)}/stocks"
+        else:
+            data = self._address("data_url")
+            stream = f"{self._address('stream_url', websocket=True)}/v2/{self.data_feed}"
         return Endpoints(
             trading_url=trading,
-            data_url=self._address("data_url"),
-            stream_url=f"{self._address('stream_url', websocket=True)}/v2/{self.data_feed}",
+            data_url=data,
+            stream_url=stream,
             updates_url=updates_address(trading),
             loopback=False,
             broker_url=self._address("broker_api_url").removesuffix("/v1"),
+            data_vendor=self.data_connector,
         )
 
     def _address(self, name: str, *, websocket: bool = False) -> str:
@@ -350,6 +364,8 @@ def enter_session_environment(secrets: Secrets, *, keep_vendors: bool) -> None:
             del os.environ[name]
     os.environ["APCA_API_KEY_ID"] = secrets.key_id.reveal()
     os.environ["APCA_API_SECRET_KEY"] = secrets.secret_key.reveal()
+    if secrets.polygon_key:
+        os.environ["POLYGON_API_KEY"] = secrets.polygon_key.reveal()
     os.environ[SESSION_DSN] = secrets.dsn.reveal()
     os.environ.pop("DSN", None)
 

@@ -32,6 +32,12 @@ AFTER_CLOSE = 5 * MINUTE  # the time to hear of the last fills
 DECLINED = "create() said no"  # why a slot does not run whose strategy did not want to
 
 
+_VENDOR_HOSTS = {
+    "alpaca": ((".alpaca.markets",), "APCA_API_DATA_URL and ALPACA_STREAM_URL"),
+    "polygon": ((".polygon.io", ".massive.com"), "POLYGON_BASE_URL and POLYGON_STREAM_URL"),
+}
+
+
 class SlotPlan(msgspec.Struct, frozen=True):
     """One strategy in one consumer: the row of `algo_run` its orders belong to."""
 
@@ -67,13 +73,14 @@ class Endpoints(msgspec.Struct, frozen=True):
     updates_url: str  # the whole trade_updates websocket address
     loopback: bool  # no address of another host can be put in
     broker_url: str = ""  # of the Broker API, which takes the orders of sub-accounts
+    data_vendor: str = "alpaca"  # who gets the requests to `data_url` and `stream_url`
 
     def __post_init__(self) -> None:
         """Check the addresses, wherever they come from.
 
         Raises:
             ConfigError: for one that is not canonical, or beyond this machine where only loopback is allowed, or that
-                would get the keys of real money and is not Alpaca's.
+                would get keys while real money is traded and is not the vendor's.
         """
         rest, streams = (self.trading_url, self.data_url, self.broker_url), (self.stream_url, self.updates_url)
         for address in filter(None, (*rest, *streams)):
@@ -81,12 +88,12 @@ class Endpoints(msgspec.Struct, frozen=True):
                 raise ConfigError(f"{address} is not the canonical form of this address")
             if self.loopback and not is_loopback(address):
                 raise ConfigError(f"a simulation calls nothing outside this machine, but {address} was to be called")
-            if self.is_live and not (
-                is_loopback(address) or str(urlsplit(address).hostname).endswith(".alpaca.markets")
-            ):
+            vendor = self.data_vendor if address in (self.data_url, self.stream_url) else "alpaca"
+            names, variables = _VENDOR_HOSTS.get(vendor, _VENDOR_HOSTS["alpaca"])
+            if self.is_live and not (is_loopback(address) or str(urlsplit(address).hostname).endswith(names)):
                 raise ConfigError(
-                    f"keys of real money are sent to Alpaca's hosts only, and {address} is not one: leave"
-                    " APCA_API_DATA_URL and ALPACA_STREAM_URL out"
+                    f"keys of real money are sent to {vendor.capitalize()}'s hosts only, and {address} is not one: leave"
+                    f" {variables} out"
                 )
 
     @property

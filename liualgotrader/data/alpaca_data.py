@@ -6,25 +6,25 @@ daily bar is stamped midnight New York.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from liualgotrader.common.calendar import day_of
-from liualgotrader.common.clock import MINUTE, as_datetime, as_utc, block
+from liualgotrader.common.clock import as_utc, block
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable
-from liualgotrader.common.events import Bar, BarSource
+from liualgotrader.common.events import Bar
 from liualgotrader.common.http_guard import guard
 from liualgotrader.common.ports import Asset, SymbolSnapshot
 from liualgotrader.common.tlog import some_of
-from liualgotrader.common.untrusted import MOST_PRICE, MOST_SIZE, Fields, shown
-from liualgotrader.data.data_base import Actions, DataAPI, midnight
+from liualgotrader.common.untrusted import Fields, shown
+from liualgotrader.data.data_base import Actions
+from liualgotrader.data.threaded_data import ThreadedData
+from liualgotrader.data.vendor_bars import bars_of, if_usable, vendor_bar
 
 if TYPE_CHECKING:
     from liualgotrader.common.session_plan import Endpoints
@@ -46,8 +46,8 @@ _WORKERS = 4
 T = TypeVar("T")
 
 
-class AlpacaData(DataAPI):
-    """History, snapshots and assets. The async methods are the `DataAPI` port; those ending in `_now` block.
+class AlpacaData(ThreadedData):
+    """History, snapshots and assets.
 
     A question that the vendor is too busy for, or does not answer, is asked `tries` times. Without `endpoints` those of
     the environment are asked, with its keys and feed, as the original did.
@@ -68,39 +68,18 @@ class AlpacaData(DataAPI):
             settings = Settings.resolve()
             endpoints, feed = settings.endpoints, settings.data_feed
             key_id, secret_key = settings.key_id.reveal(), settings.secret_key.reveal()
+        super().__init__("alpaca-data")
         self._endpoints = endpoints
         self._keys = (key_id, secret_key)
         self._feed = feed
         self._adjustment = adjustment  # of history, the vendor's word
         self._timeout = timeout_seconds
         self._tries = tries
-        self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="alpaca-data")
         self._local = threading.local()
 
-    async def bars(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
-        """Return bars with start <= opened_at < end, oldest first; `minutes` is 1 or 1440 (a session day)."""
-        return await self._off_the_loop(lambda: self.bars_now(symbols, start, end, minutes=minutes))
-
-    async def snapshots(self, symbols: Sequence[str]) -> Mapping[str, SymbolSnapshot]:
-        """Return the newest figures of those symbols that have any."""
-        return await self._off_the_loop(lambda: self.snapshots_now(symbols))
-
-    async def tradable_symbols(self) -> Mapping[str, Asset]:
-        """Return active, tradable US equities by symbol."""
-        return await self._off_the_loop(self.assets_now)
-
-    async def warm_up(self) -> None:
-        """Import the vendor's clients off the loop, so that the first question does not pay for it."""
-        await self._off_the_loop(lambda: [self._client(name) for name in ("history", "account")])
-
-    async def close(self) -> None:
-        """End all connections."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _off_the_loop(self, ask: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
-
-    # --- blocking --------------------------------------------------------------------------------
+    def warm_up_now(self) -> None:
+        for name in ("history", "account"):
+            self._client(name)
 
     def bars_now(self, symbols: Sequence[str], start: int, end: int, *, minutes: int) -> Mapping[str, Sequence[Bar]]:
         return self._bars(symbols, start, end, minutes, self._adjustment)
@@ -120,7 +99,11 @@ class AlpacaData(DataAPI):
             rows = self._rows_of(chunk, start, end, minutes, adjustment, bad)
             for symbol in rows.keys() - bad.keys():
                 try:
-                    found[symbol] = [b for b in bars_of(symbol, rows[symbol], minutes) if start <= b.opened_at < end]
+                    found[symbol] = [
+                        b
+                        for b in bars_of(symbol, rows[symbol], partial(bar, symbol, minutes=minutes))
+                        if start <= b.opened_at < end
+                    ]
                 except BadData as error:
                     bad[symbol] = error
         if bad:
@@ -228,7 +211,7 @@ class AlpacaData(DataAPI):
         except BadData as error:
             raise DataUnavailable(str(error)) from error
         tradable = [row for row in rows if isinstance(row, dict) and row.get("tradable") is True]
-        read = [one for row in tradable if (one := _if_usable(partial(asset, row))) is not None]
+        read = [one for row in tradable if (one := if_usable(partial(asset, row))) is not None]
         return {one.symbol: one for one in read}
 
     def _ask(self, path: str, question: Mapping[str, Any], about: str, form: type = dict) -> Any:
@@ -276,20 +259,6 @@ class AlpacaData(DataAPI):
         return client
 
 
-def bars_of(symbol: str, rows: Sequence[Any], minutes: int) -> list[Bar]:
-    """Return the vendor's bar objects of a symbol as ours, oldest first, each interval once.
-
-    Raises:
-        BadData: naming symbol, time and field of the first that cannot be true.
-    """
-    made: dict[int, Bar] = {}
-    for row in rows:
-        one = bar(symbol, row, minutes)
-        if made.setdefault(one.opened_at, one) != one:
-            raise BadData(f"{symbol}: Alpaca has two different bars for {row['t']}")
-    return sorted(made.values(), key=lambda one: one.opened_at)
-
-
 def bar(symbol: str, row: object, minutes: int) -> Bar:
     """Return one bar object of the vendor's as ours.
 
@@ -297,37 +266,9 @@ def bar(symbol: str, row: object, minutes: int) -> Bar:
         BadData: naming symbol, time and field if it cannot be true.
     """
     fields = Fields(f"{symbol}: a bar of Alpaca's", row)
-    opened_at, raw = fields.instant("t"), fields.raw
-    fields.what = f"{symbol}: Alpaca's bar of {raw['t']}"
-    if minutes == 1 and opened_at % MINUTE:
-        raise fields.bad("t", "the start of a minute")
-    opened, high, low, close = (_number(fields, name, MOST_PRICE) for name in "ohlc")
-    if not low:
-        raise fields.bad("l", "above zero")
-    for name, price in (("h", high), ("o", opened), ("c", close)):
-        if not low <= price <= high:
-            raise fields.bad(name, f"a price from low {low:g} to high {high:g}")
-    average = _number(fields, "vw", MOST_PRICE) if fields.states("vw") else 0.0
-    return Bar(
-        symbol=symbol,
-        opened_at=opened_at,
-        closed_at=opened_at + MINUTE if minutes == 1 else midnight(as_datetime(opened_at).date() + timedelta(days=1)),
-        open=opened,
-        high=high,
-        low=low,
-        close=close,
-        volume=_number(fields, "v", MOST_SIZE),
-        vwap=average or close,
-        count=int(_number(fields, "n", MOST_SIZE)) if fields.states("n") else 0,
-        source=int(BarSource.HISTORY),
-    )
-
-
-def _number(fields: Fields, name: str, most: float) -> float:
-    value: Any = fields.raw.get(name)
-    if type(value) in (int, float) and 0 <= value <= most:  # neither a bool nor NaN
-        return float(value)
-    raise fields.bad(name, f"a number from 0 to {most:g}")
+    opened_at = fields.instant("t")
+    fields.what = f"{symbol}: Alpaca's bar of {fields.raw['t']}"
+    return vendor_bar(fields, symbol, opened_at, minutes)
 
 
 def snapshot(symbol: str, raw: object) -> SymbolSnapshot:
@@ -335,7 +276,7 @@ def snapshot(symbol: str, raw: object) -> SymbolSnapshot:
 
     def optional_bar(name: str, minutes: int) -> Bar | None:
         found = raw.get(name) if isinstance(raw, dict) else None
-        return _if_usable(lambda: bar(symbol, found, minutes)) if found else None
+        return if_usable(lambda: bar(symbol, found, minutes)) if found else None
 
     def last_price() -> float:
         trade = Fields(symbol, raw).raw.get("latestTrade")
@@ -343,19 +284,11 @@ def snapshot(symbol: str, raw: object) -> SymbolSnapshot:
 
     return SymbolSnapshot(
         symbol=symbol,
-        last_price=_if_usable(last_price),
+        last_price=if_usable(last_price),
         minute_bar=optional_bar("minuteBar", 1),
         daily_bar=optional_bar("dailyBar", 1440),
         previous_daily_bar=optional_bar("prevDailyBar", 1440),
     )
-
-
-def _if_usable(read: Callable[[], T]) -> T | None:
-    try:
-        return read()
-    except BadData as error:
-        log.info("%s", error)
-        return None
 
 
 def asset(row: object) -> Asset:

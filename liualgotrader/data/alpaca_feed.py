@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import msgspec
@@ -18,6 +16,7 @@ from liualgotrader.common.tlog import some_of
 from liualgotrader.common.untrusted import MOST_PRICE, MOST_SIZE
 from liualgotrader.data import alpaca_messages as wire
 from liualgotrader.data.alpaca_conditions import HALTS, RESUMPTIONS, counts_of
+from liualgotrader.data.feed_base import NO_TIME, FeedNotice, FeedState, Remedy, price, side, size
 
 CHANNELS = ("trades", "quotes", "bars", "updatedBars", "statuses")  # corrections follow trades by themselves
 SYMBOLS_A_MESSAGE = 1000  # keeps a subscription far below the vendor's limit of a frame
@@ -27,33 +26,6 @@ _KNOWN_PRINTS = 4096  # kinds of (conditions, tape) remembered; the market knows
 _VENDOR = int(BarSource.VENDOR)
 _VENDOR_UPDATE = int(BarSource.VENDOR_UPDATE)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_NO_TIME = 2**62  # ns: 2116, after any market event
-
-
-class FeedState(Enum):
-    """How far a connection has come."""
-
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    AUTHENTICATED = "authenticated"
-    SUBSCRIBED = "subscribed"
-
-
-class Remedy(Enum):
-    """What to do after an error of the vendor's."""
-
-    GO_ON = "go on"
-    RECONNECT = "reconnect"
-    GIVE_UP = "give up"
-
-
-@dataclass(frozen=True, slots=True)
-class FeedNotice:
-    """An error of the vendor's: its code, a sentence for the operator, and what to do."""
-
-    code: int
-    text: str
-    remedy: Remedy
 
 
 _ERRORS: Mapping[int, tuple[Remedy, str]] = {
@@ -99,7 +71,7 @@ class AlpacaFeed:
         self._counts: dict[tuple[tuple[str, ...] | None, str], int] = {}
         self.halted: dict[str, Status] = {}  # the status of each symbol that is halted
         self._second = ("", 0)
-        self._until = _NO_TIME
+        self._until = NO_TIME
 
     # --- what we want ------------------------------------------------------------------------------
 
@@ -176,7 +148,7 @@ class AlpacaFeed:
 
     # --- frames ------------------------------------------------------------------------------------
 
-    def receive(self, frame: bytes, until: int = _NO_TIME) -> list[MarketEvent]:
+    def receive(self, frame: bytes, until: int = NO_TIME) -> list[MarketEvent]:
         """Return the market events of one frame, in order.
 
         A message that cannot be read or true, and one of a time at or after `until`, is counted in `bad`.
@@ -244,16 +216,16 @@ class AlpacaFeed:
                 if len(self._counts) >= _KNOWN_PRINTS:
                     self._counts.clear()
                 flags = self._counts[m.c, m.z] = counts_of(m.c or (), m.z)
-                return TradeTick(m.S, at, _price(m.p), _size(m.s), flags)
+                return TradeTick(m.S, at, price(m.p), size(m.s), flags)
             case wire.WireQuote():
-                return Quote(m.S, at, _side(m.bp), _size(m.bs), _side(m.ap), _size(m.as_))
+                return Quote(m.S, at, side(m.bp), size(m.bs), side(m.ap), size(m.as_))
             case wire.WireBar():
-                high, low = _price(m.h), _price(m.l)
+                high, low = price(m.h), price(m.l)
                 if not (low <= m.o <= high and low <= m.c <= high) or at % MINUTE:  # worse than no bar
                     raise BadData(f"{m.S}: from {m.o} to {m.c} within {low} and {high} at {at} is not a minute bar")
                 source = _VENDOR_UPDATE if isinstance(m, wire.WireUpdatedBar) else _VENDOR
-                vwap, count = _side(m.vw or 0.0) or m.c, int(_size(m.n or 0))
-                return Bar(m.S, at, at + MINUTE, m.o, high, low, m.c, _size(m.v), vwap, count, source)
+                vwap, count = side(m.vw or 0.0) or m.c, int(size(m.n or 0))
+                return Bar(m.S, at, at + MINUTE, m.o, high, low, m.c, size(m.v), vwap, count, source)
             case wire.WireStatus():
                 # A code that neither halts nor resumes leaves a symbol as it was.
                 halted = m.sc in HALTS or (m.S in self.halted and m.sc not in RESUMPTIONS)
@@ -263,9 +235,9 @@ class AlpacaFeed:
                     self.halted[m.S] = status
                 return status
             case wire.WireCorrection():
-                return Correction(m.S, at, _side(m.op), _size(m.os), _side(m.cp), _size(m.cs))
+                return Correction(m.S, at, side(m.op), size(m.os), side(m.cp), size(m.cs))
             case wire.WireCancel():
-                return Correction(m.S, at, _side(m.p), _size(m.s), 0.0, 0.0)
+                return Correction(m.S, at, side(m.p), size(m.s), 0.0, 0.0)
 
     def _instant(self, at: wire.At) -> int:
         """Return ns UTC of a msgpack Timestamp in any of its three lengths, or of an RFC 3339 text."""
@@ -350,22 +322,3 @@ class AlpacaFeed:
         symbols, self._refused_now = self._refused_now, []
         code, text = self._refusal
         self._notices.append(FeedNotice(code, f"{text}; not carried: {some_of(symbols, 5)}", Remedy.GO_ON))
-
-
-def _price(price: float) -> float:
-    if 0.0 < price <= MOST_PRICE:
-        return price
-    raise BadData(f"{price} is not a price")
-
-
-def _side(price: float) -> float:
-    """Return a price, 0 where there is none."""
-    if 0.0 <= price <= MOST_PRICE:
-        return price
-    raise BadData(f"{price} is not a price")
-
-
-def _size(shares: float) -> float:
-    if 0.0 <= shares <= MOST_SIZE:
-        return shares
-    raise BadData(f"{shares} is not a number of shares")

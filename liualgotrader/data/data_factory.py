@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from liualgotrader.common.config import Secrets, Settings
@@ -16,14 +18,35 @@ if TYPE_CHECKING:
 
     from liualgotrader.common.clock import Clock
     from liualgotrader.common.session_plan import SessionPlan
-    from liualgotrader.data.alpaca_data import AlpacaData
-    from liualgotrader.data.alpaca_stream import AlpacaStream
+    from liualgotrader.data.feed_stream import FeedStream
     from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
+    from liualgotrader.data.threaded_data import ThreadedData
 
-CONNECTORS = ("alpaca",)
+CONNECTORS = ("alpaca", "polygon")
 
 
-def open_data(plan: SessionPlan, secrets: Secrets, *, once: bool = False) -> AlpacaData:
+def require_connector(settings: Settings) -> None:
+    """Check that market data can come from the vendor that settings name.
+
+    Raises:
+        ConfigError: if it is not built yet, or its key is missing. Alpaca's keys are the account's, which others check.
+    """
+    if settings.data_connector not in CONNECTORS:
+        raise ConfigError(
+            f"DATA_CONNECTOR is '{settings.data_connector}', which is not built yet; use one of {', '.join(CONNECTORS)}, or"
+            " --simulate"
+        )
+    if settings.data_connector == "polygon" and not settings.polygon_key:
+        raise ConfigError("DATA_CONNECTOR is 'polygon', but POLYGON_API_KEY is not set: set it to Polygon's key")
+
+
+def lacks_key(settings: Settings, connector: str = "") -> bool:
+    """Return whether the key is missing without which the vendor answers nothing."""
+    is_polygon = (connector or settings.data_connector) == "polygon"
+    return not (settings.polygon_key if is_polygon else settings.key_id and settings.secret_key)
+
+
+def open_data(plan: SessionPlan, secrets: Secrets, *, once: bool = False) -> ThreadedData:
     """Return the history that the plan names; nothing is called yet.
 
     With `once`, for callers that others wait for, each question is asked once.
@@ -40,8 +63,13 @@ def open_data(plan: SessionPlan, secrets: Secrets, *, once: bool = False) -> Alp
 
 def data_for(
     connector: str, endpoints: Endpoints, secrets: Secrets, *, feed: str, timeout_seconds: float, tries: int = 3
-) -> AlpacaData:
+) -> ThreadedData:
     """The same for code that has no session."""
+    if connector == "polygon":
+        from liualgotrader.data.polygon_data import PolygonData
+
+        key = secrets.polygon_key.reveal()
+        return PolygonData(endpoints, key, timeout_seconds=timeout_seconds, tries=tries)
     if connector != "alpaca":
         raise ConfigError(f"DATA_CONNECTOR={connector} is not built yet; use one of: {', '.join(CONNECTORS)}")
     from liualgotrader.data.alpaca_data import AlpacaData
@@ -60,16 +88,19 @@ def data_for(
 
 def configured_data(
     settings: Settings, connector: str = "", *, timeout_seconds: float = 10.0
-) -> tuple[AlpacaData, str]:
+) -> tuple[ThreadedData, str]:
     """Return the history of the vendor that settings name, and what the market-data store calls it as a source.
 
     Raises:
         ConfigError: if no adapter has that name.
     """
     name = connector or settings.data_connector
-    secrets = Secrets(key_id=settings.key_id, secret_key=settings.secret_key)
-    data = data_for(name, settings.endpoints, secrets, feed=settings.data_feed, timeout_seconds=timeout_seconds)
-    return data, SIMULATED if is_loopback(settings.data_url) else f"{name} {settings.data_feed}"
+    secrets = Secrets(settings.key_id, settings.secret_key, polygon_key=settings.polygon_key)
+    chosen = replace(settings, data_connector=name)  # type: ignore[arg-type]  # `data_for` refuses what is none
+    endpoints = chosen.endpoints
+    data = data_for(name, endpoints, secrets, feed=settings.data_feed, timeout_seconds=timeout_seconds)
+    source = name if name == "polygon" else f"{name} {settings.data_feed}"
+    return data, SIMULATED if is_loopback(endpoints.data_url) else source
 
 
 def data_loader_factory(connector: DataConnectorType | str | None = None) -> DataAPI:
@@ -91,11 +122,12 @@ def open_stream(
         ConfigError: if no adapter has that name.
     """
     kind = streaming_factory(plan.data_connector)
-    pair = (secrets.key_id.reveal(), secrets.secret_key.reveal())
-    return kind(plan.endpoints, pair, on_events, clock, rng, hooks)
+    keys = (secrets.key_id.reveal(), secrets.secret_key.reveal())
+    key = secrets.polygon_key.reveal() if plan.data_connector == "polygon" else keys
+    return kind(plan.endpoints, key, on_events, clock, rng, hooks)
 
 
-def streaming_factory(connector: str | None = None) -> type[AlpacaStream]:
+def streaming_factory(connector: str | None = None) -> Callable[..., FeedStream]:
     """Return the class of a vendor's stream, as the original did.
 
     Raises:
@@ -103,6 +135,10 @@ def streaming_factory(connector: str | None = None) -> type[AlpacaStream]:
     """
     if connector not in (None, *CONNECTORS):
         raise ConfigError(f"DATA_CONNECTOR={connector} has no stream yet; use one of: {', '.join(CONNECTORS)}")
+    if connector == "polygon":
+        from liualgotrader.data.polygon_stream import PolygonStream
+
+        return PolygonStream
     from liualgotrader.data.alpaca_stream import AlpacaStream
 
     return AlpacaStream

@@ -55,7 +55,7 @@ _LOOK_BACK_DAYS = 7  # holds a session whatever the holidays
 _LOOKED_BACK = _LOOK_BACK_DAYS * DAY + _LONGEST_DAY
 
 _ALONE = (
-    "the market-data store has no bars of {}, and no keys of a vendor are set (APCA_API_KEY_ID, APCA_API_SECRET_KEY):"
+    "the market-data store has no bars of {}, and no keys of a vendor are set (APCA_API_KEY_ID and APCA_API_SECRET_KEY, or POLYGON_API_KEY):"
     " `liu data import FOLDER` brings some"
 )
 
@@ -618,10 +618,11 @@ def _configured(
     Nothing simulated is stored.
     """
     from liualgotrader.common.config import Settings
-    from liualgotrader.data.data_factory import configured_data
+    from liualgotrader.data.data_factory import configured_data, lacks_key
 
     settings = Settings.resolve()
-    api, source = configured_data(settings, connector.name if connector else "")
+    name = connector.name if connector else ""
+    api, source = configured_data(settings, name)
     if store is None and source != SIMULATED:
         store = MarketStore(settings.home_path / "market")
-    return api, source, store, source != SIMULATED and not settings.key_id.reveal()
+    return api, source, store, source != SIMULATED and lacks_key(settings, name)

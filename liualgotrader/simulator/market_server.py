@@ -116,6 +116,8 @@ class RunningMarket:
             "APCA_API_DATA_URL": self.url,
             "ALPACA_STREAM_URL": self.websocket_url,
             "POLYGON_API_KEY": keys.secret_key,
+            "POLYGON_BASE_URL": self.url,
+            "POLYGON_STREAM_URL": self.websocket_url,
         }
 
     async def close(self) -> None:

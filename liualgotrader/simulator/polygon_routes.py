@@ -265,12 +265,17 @@ def snapshot(world: World, symbol: str) -> dict[str, Any]:
         "todaysChange": round(change, 6),
         "todaysChangePerc": round(100 * change / close, 6) if close else 0,
         "updated": max((tick["t"] for tick in (trade, quote) if tick), default=0),
-        "day": shapes.aggregate_row(today, midnight_of(today.opened_at)) if today else empty,
-        "prevDay": shapes.aggregate_row(before, midnight_of(before.opened_at)) if before else empty,
+        "day": _undated(today) if today else empty,
+        "prevDay": _undated(before) if before else empty,
         "min": {**volume, **(shapes.aggregate_row(minute) if minute else {**empty, "t": 0, "n": 0})},
         "lastTrade": {name: trade[name] for name in "cipstx"} if trade else {"p": 0, "s": 0, "t": 0},
         "lastQuote": {name: quote[name] for name in "PSpst"} if quote else {"P": 0, "S": 0, "p": 0, "s": 0, "t": 0},
     }
+
+
+def _undated(bar: Bar) -> dict[str, Any]:
+    row = shapes.aggregate_row(bar)
+    return {name: row[name] for name in ("o", "h", "l", "c", "v", "vw")}
 
 
 @routes.get(f"{_STOCKS}/tickers")

@@ -17,10 +17,11 @@ from liualgotrader.common.calendar import session_at_or_after
 from liualgotrader.common.clock import SECOND, Clock, as_datetime, clock_text, machine_now
 from liualgotrader.common.config import Secrets, Settings, enter_session_environment
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.common.secret import Secret, without_secrets
+from liualgotrader.common.secret import NO_SECRET, Secret, without_secrets
 from liualgotrader.common.session_plan import Arming, Endpoints, Hours, SessionPlan, SlotPlan, write_plan
 from liualgotrader.common.tlog import log_to_file, warn
 from liualgotrader.common.tradeplan import TradePlan
+from liualgotrader.data.data_factory import CONNECTORS
 from liualgotrader.data.recorded_series import records_of
 from liualgotrader.ipc.session_page import SessionPage
 from liualgotrader.order_gateway.account_lock import check_sub_account
@@ -297,7 +298,8 @@ class Preparation:
         if self.request.simulate:
             prepared.market, prepared.plan = await self._simulated(plan, record, market_at, cleanup)
         else:
-            secrets = Secrets(self.settings.key_id, self.settings.secret_key, Secret(record.dsn))
+            keys = (self.settings.key_id, self.settings.secret_key)
+            secrets = Secrets(*keys, Secret(record.dsn), polygon_key=self.settings.polygon_key)
             enter_session_environment(secrets, keep_vendors=True)
         write_plan(prepared.plan)
         hours, endpoints = plan.hours, prepared.plan.endpoints
@@ -357,7 +359,7 @@ class Preparation:
             tradeplan=tradeplan,
             tradeplan_dir=str(settings.tradeplan_path.absolute().parent),
             seed=batch.seed,
-            data_connector="alpaca" if self.request.simulate else settings.data_connector,  # what it speaks
+            data_connector=settings.data_connector if settings.data_connector in CONNECTORS else "alpaca",
             broker="alpaca" if self.request.simulate else settings.broker,
             data_feed=settings.data_feed,
             link=settings.link,
@@ -392,7 +394,9 @@ class Preparation:
         self, plan: SessionPlan, record: Record, market_at: int, cleanup: AsyncExitStack
     ) -> tuple[SimulatedMarket, SessionPlan]:
         key_id, secret_key = generated_pair()
-        enter_session_environment(Secrets(key_id, secret_key, Secret(record.dsn)), keep_vendors=False)
+        polygon_key = secret_key if plan.data_connector == "polygon" else NO_SECRET
+        secrets = Secrets(key_id, secret_key, Secret(record.dsn), polygon_key=polygon_key)
+        enter_session_environment(secrets, keep_vendors=False)
         market = SimulatedMarket(self.programs["simulator"], Path(plan.run_dir), Path(plan.log_dir), self.market_lost)
         cleanup.push_async_callback(market.stop)
         chosen = self.settings.simulation
@@ -410,7 +414,7 @@ class Preparation:
             self.screen.line(note)
         for doubt in market.doubts:
             self.screen.warn(doubt)
-        return market, msgspec.structs.replace(plan, endpoints=endpoints_of(port, plan.data_feed))
+        return market, msgspec.structs.replace(plan, endpoints=endpoints_of(port, plan.data_feed, plan.data_connector))
 
 
 def last_market_time(run_dir: Path) -> int:

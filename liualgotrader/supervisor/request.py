@@ -251,7 +251,8 @@ def generated_pair() -> tuple[Secret, Secret]:
     return Secret("SIM" + secrets.token_hex(8).upper()), Secret(secrets.token_hex(20))
 
 
-def endpoints_of(port: int, feed: str) -> Endpoints:
-    """Return the addresses of the simulated market on this machine."""
+def endpoints_of(port: int, feed: str, vendor: str = "alpaca") -> Endpoints:
+    """Return the addresses of the simulated market on this machine, its data in the protocol of `vendor`."""
     rest, stream = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}"
-    return Endpoints(rest, rest, f"{stream}/v2/{feed}", f"{stream}/stream", loopback=True)
+    data = f"{stream}/stocks" if vendor == "polygon" else f"{stream}/v2/{feed}"
+    return Endpoints(rest, rest, data, f"{stream}/stream", loopback=True, data_vendor=vendor)

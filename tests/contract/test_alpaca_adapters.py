@@ -14,6 +14,8 @@ from liualgotrader.common.errors import BrokerRefused, BrokerUnreachable, DataUn
 from liualgotrader.common.orders import BrokerUpdate, OrderIntent, OrderState, OrderType, ReplaceIntent, Side
 from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.data.alpaca_data import AlpacaData
+from liualgotrader.data.polygon_data import PolygonData
+from liualgotrader.data.threaded_data import ThreadedData
 from liualgotrader.simulator.shapes import account_uuid
 from liualgotrader.trading.alpaca_broker import AlpacaBroker
 from liualgotrader.trading.alpaca_sub_account import AlpacaSubAccount
@@ -43,9 +45,20 @@ async def broker(market: MarketThread, request: pytest.FixtureRequest) -> AsyncI
     await opened.close()
 
 
-@pytest.fixture
-async def data(market: MarketThread) -> AsyncIterator[AlpacaData]:
-    opened = AlpacaData(endpoints_of(market), KEY, SECRET, feed="sip", timeout_seconds=60.0)
+def open_history(vendor: str, url: str, seconds: float = 60.0, tries: int = 3) -> ThreadedData:
+    """Return one of the adapters that are one port's."""
+    endpoints = Endpoints(url, url, "", "", loopback=True)
+    if vendor == "polygon":
+        return PolygonData(endpoints, SECRET, timeout_seconds=seconds, tries=tries)
+    return AlpacaData(endpoints, KEY, SECRET, feed="sip", timeout_seconds=seconds, tries=tries)
+
+
+VENDORS = ("alpaca", "polygon")
+
+
+@pytest.fixture(params=VENDORS)
+async def data(market: MarketThread, request: pytest.FixtureRequest) -> AsyncIterator[ThreadedData]:
+    opened = open_history(request.param, market.url)
     yield opened
     await opened.close()
 
@@ -296,7 +309,7 @@ async def test_wrong_keys_are_a_refusal_without_the_keys_in_it(market: MarketThr
 # --- history -----------------------------------------------------------------------------------
 
 
-async def test_minutes_of_today_end_with_the_last_closed_one(data: AlpacaData, market: MarketThread) -> None:
+async def test_minutes_of_today_end_with_the_last_closed_one(data: ThreadedData, market: MarketThread) -> None:
     bars = await data.bars(["ABC"], at("09:30"), at("16:00"), minutes=1)
     starts = [bar.opened_at for bar in bars["ABC"]]
     assert starts == [at("09:30") + i * MINUTE for i in range(5)]
@@ -305,31 +318,63 @@ async def test_minutes_of_today_end_with_the_last_closed_one(data: AlpacaData, m
 
 
 @pytest.mark.parity(37)
-async def test_yesterdays_minutes_are_those_of_the_tape(data: AlpacaData) -> None:
+async def test_yesterdays_minutes_are_those_of_the_tape(data: ThreadedData) -> None:
     day = 86_400_000_000_000
     bars = (await data.bars(["ABC"], at("09:30") - day, at("16:00") - day, minutes=1))["ABC"]
     assert [(b.open, b.close, b.volume) for b in bars[:2]] == [(90.0, 90.5, 1000.0), (91.0, 91.5, 1001.0)]
     assert len(bars) == 10
 
 
-async def test_a_snapshot_knows_today_and_yesterday(data: AlpacaData) -> None:
+async def test_a_snapshot_knows_today_and_yesterday(data: ThreadedData) -> None:
     snapshot = (await data.snapshots(["ABC", "XYZ", "NONE"]))["ABC"]
     assert snapshot.last_price == 100.0
     assert snapshot.previous_daily_bar is not None
     assert snapshot.previous_daily_bar.close == 94.0
+    assert snapshot.previous_daily_bar.opened_at == at("00:00") - 24 * HOUR
     assert snapshot.daily_bar is not None
-    assert snapshot.daily_bar.open == 100.0
+    assert (snapshot.daily_bar.open, snapshot.daily_bar.opened_at) == (100.0, at("00:00"))
+    assert snapshot.minute_bar is not None
+    assert snapshot.minute_bar.opened_at == at("09:34")
 
 
-async def test_the_assets_say_what_may_be_done(data: AlpacaData) -> None:
+async def test_the_assets_say_what_may_be_done(data: ThreadedData) -> None:
     assets = await data.tradable_symbols()
+    assert {a.symbol: a.exchange for a in assets.values()} == {
+        "ABC": "NASDAQ", "HLT": "NYSE", "PENY": "AMEX", "XYZ": "NYSE",
+    }  # fmt: skip
     assert assets["ABC"].shortable
-    assert not assets["PENY"].shortable
+    if isinstance(data, AlpacaData):  # Polygon knows nothing of it: the broker says no
+        assert not assets["PENY"].shortable
 
 
-async def test_a_vendor_that_is_gone_is_said_so(market: MarketThread) -> None:
-    gone = Endpoints("http://127.0.0.1:1", "http://127.0.0.1:1", "", "", loopback=True)
-    data = AlpacaData(gone, KEY, SECRET, feed="sip", timeout_seconds=0.2)
+def test_the_time_is_the_markets(data: ThreadedData) -> None:
+    assert data.market_time_now() == at("09:35")
+
+
+async def test_bars_are_those_whose_start_lies_between_two_instants(data: ThreadedData) -> None:
+    for start, end, count in (
+        (at("09:31"), at("09:33"), 2),
+        (at("09:31") + 1, at("09:33") + 1, 2),
+        (at("09:33"), at("09:33"), 0),
+    ):
+        bars = await data.bars(["ABC", "NONE"], start, end, minutes=1)
+        assert (len(bars["ABC"]), bars["NONE"]) == (count, [])
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_splits_and_raw_bars_come_for_the_market_data_store(vendor: str, split_market: MarketThread) -> None:
+    data = open_history(vendor, split_market.url)
+    span = (at("00:00") - 3 * 24 * HOUR, at("00:00"))
+    assert [b.close for b in data.raw_bars_now(["ABC"], *span, minutes=1440)["ABC"]] == [99.0, 33.0, 32.0]
+    splits, dividends = data.actions_now(["ABC"], *span)["ABC"]
+    assert [(f"{split.day}", split.ratio) for split in splits] == [("2024-03-06", 3.0)]
+    assert [(f"{day}", rate) for day, rate in dividends] == [("2024-03-07", 0.99)]
+    asyncio.run(data.close())
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_a_vendor_that_is_gone_is_said_so(vendor: str) -> None:
+    data = open_history(vendor, "http://127.0.0.1:1", 0.2, tries=2)
     with pytest.raises(DataUnavailable, match="bars of ABC"):
         await data.bars(["ABC"], at("09:30"), at("16:00"), minutes=1)
     await data.close()

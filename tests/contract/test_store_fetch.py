@@ -28,8 +28,13 @@ from tools.store_repair import run
 FETCH = ("data", "fetch", "abc,penny.x", "--from", "2024-02-28", "--to", "2024-03-08")
 
 
-@pytest.fixture
-def _keys(monkeypatch: pytest.MonkeyPatch, market: MarketThread) -> None:
+@pytest.fixture(params=["alpaca", "polygon"])
+def _keys(monkeypatch: pytest.MonkeyPatch, market: MarketThread, request: pytest.FixtureRequest) -> None:
+    monkeypatch.setenv("DATA_CONNECTOR", request.param)
+    if request.param == "polygon":
+        monkeypatch.setenv("POLYGON_API_KEY", SECRET)
+        monkeypatch.setenv("POLYGON_BASE_URL", market.url)
+        return
     for name, value in (("APCA_API_KEY_ID", KEY), ("APCA_API_SECRET_KEY", SECRET)):
         monkeypatch.setenv(name, value)
     for name in ("APCA_API_BASE_URL", "APCA_API_DATA_URL"):
@@ -59,6 +64,10 @@ def test_without_keys_nothing_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path
     for name in ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "ALPACA_API_KEY", "ALPACA_SECRET_KEY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError, match="set APCA_API_KEY_ID and APCA_API_SECRET_KEY"):
+        liu.run([*FETCH, "--home", str(tmp_path)])
+    monkeypatch.setenv("DATA_CONNECTOR", "polygon")
+    monkeypatch.delenv("POLYGON_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match="set POLYGON_API_KEY"):
         liu.run([*FETCH, "--home", str(tmp_path)])
 
 

@@ -122,7 +122,16 @@ def must_say(result: subprocess.CompletedProcess[str], code: int, sentence: str)
         (("--live", "--simulate"), {}, 2, "--live and --simulate exclude each other"),
         (("--speed", "5"), KEYS, 2, "--speed is an option of the simulated market; add --simulate"),
         ((), KEYS | {"LIU_BROKER": "gemini"}, 2, "LIU_BROKER is 'gemini', which is not built yet"),
-        ((), KEYS | {"DATA_CONNECTOR": "polygon"}, 2, "DATA_CONNECTOR is 'polygon', which is not built yet"),
+        ((), KEYS | {"DATA_CONNECTOR": "finnhub"}, 2, "DATA_CONNECTOR is 'finnhub', which is not built yet"),
+        ((), KEYS | {"DATA_CONNECTOR": "polygon"}, 2, "DATA_CONNECTOR is 'polygon', but POLYGON_API_KEY is not set"),
+        (
+            ("--live",),
+            KEYS
+            | {"APCA_API_BASE_URL": "https://api.alpaca.markets", "DATA_CONNECTOR": "polygon", "POLYGON_API_KEY": "k"}
+            | {"POLYGON_BASE_URL": "https://api.polygon.io.evil"},
+            2,
+            "^trader: keys of real money are sent to Polygon's hosts only, and .*evil",
+        ),
         (("--simulate", "--tradeplan", "nowhere.toml"), {}, 2, "there is no tradeplan nowhere.toml"),
         (("--simulate",), {"TRADEPLAN_DIR": "/nowhere"}, 2, "there is no tradeplan /nowhere/tradeplan.toml"),
         (("--simulate",), {"NUM_CONSUMERS": "x"}, 2, "NUM_CONSUMERS is 'x', but it must be a whole number"),

@@ -84,8 +84,13 @@ def test_every_documented_variable_is_read() -> None:
             "APCA_API_SECRET_KEY": "s",
             "ALPACA_DATA_FEED": "iex",
             "LIU_HOME": "/h",
+            "POLYGON_API_KEY": "p",
         }
     )
+    assert settings.polygon_key.reveal() == "p"
+    assert settings.endpoints.data_url == "https://api.polygon.io"
+    assert settings.endpoints.stream_url == "wss://socket.polygon.io/stocks"
+    assert settings.endpoints.trading_url == "https://api.example.com"
     assert settings.dsn.reveal() == "postgresql://a"
     assert str(settings.tradeplan_path) == "/plans/tradeplan.toml"
     assert (settings.data_connector, settings.broker, settings.data_feed) == ("polygon", "tradier", "iex")

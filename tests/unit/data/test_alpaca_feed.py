@@ -13,7 +13,8 @@ from msgspec.msgpack import Ext
 from liualgotrader.common.clock import MINUTE, SECOND
 from liualgotrader.common.events import Bar, BarSource, Correction, Counts, Quote, Status, TradeTick
 from liualgotrader.data.alpaca_conditions import counts_of
-from liualgotrader.data.alpaca_feed import AlpacaFeed, FeedState, Remedy
+from liualgotrader.data.alpaca_feed import AlpacaFeed
+from liualgotrader.data.feed_base import FeedState, Remedy
 from tests.fakes.vendor_stream import timestamp
 
 AT = 1_709_908_200_123_456_789

@@ -13,6 +13,7 @@ from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.types import WSEventType
 from liualgotrader.data.alpaca_stream import AlpacaStream
 from liualgotrader.data.data_factory import open_stream, streaming_factory
+from liualgotrader.data.polygon_stream import PolygonStream
 from liualgotrader.data.streaming_base import StreamHooks, event_types
 from tests.fakes.session import make_plan
 
@@ -22,6 +23,9 @@ def test_the_plans_connector_decides(tmp_path: Path) -> None:
     stream = open_stream(plan, Secrets(), lambda events, frames: None, WallClock(), Random(1), StreamHooks())
     assert isinstance(stream, AlpacaStream)
     assert streaming_factory() is streaming_factory("alpaca") is AlpacaStream
+    plan = make_plan(tmp_path, data_connector="polygon")
+    stream = open_stream(plan, Secrets(), lambda events, frames: None, WallClock(), Random(1), StreamHooks())
+    assert isinstance(stream, PolygonStream)
 
 
 def test_a_vendor_without_a_stream_is_one_sentence(tmp_path: Path) -> None:
