@@ -28,7 +28,8 @@ from liualgotrader.tapes.generated_profile import tickers
 PAGES = {
     "day_pages": ("day", "trades", "refused", "picks", "calendar", "journal"),
     "sheet_page": ("portfolios",),
-    "backtest_pages": ("run", "history", "searches", "market_data"),
+    "run_page": ("run",),
+    "backtest_pages": ("history", "searches", "market_data"),
 }
 FILL = (
     """INSERT INTO batch (batch_id, session_date, environment, started_at, layout, configuration, versions, figures, recorded_at)

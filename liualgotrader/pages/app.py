@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from liualgotrader.common.errors import LiuError
-from liualgotrader.pages import backtest_pages, day_pages, parts, sheet_page
+from liualgotrader.pages import backtest_pages, day_pages, parts, run_page, sheet_page
 
 _PAGES = {
     "Results": [
@@ -22,7 +22,7 @@ _PAGES = {
         ("Scanner picks", day_pages.picks, "filter_alt"),
     ],
     "Research": [
-        ("New backtest", backtest_pages.run, "play_arrow"),
+        ("New backtest", run_page.run, "play_arrow"),
         ("Backtests", backtest_pages.history, "history"),
         ("Searches", backtest_pages.searches, "grid_on"),
         ("Market data", backtest_pages.market_data, "database"),

@@ -1,43 +1,29 @@
-"""Pages about backtests: to play one, all results, runs beside each other, searches; and what the market-data store holds."""
+"""Pages about backtests: all results, runs beside each other, searches; and what the market-data store holds."""
 
 from __future__ import annotations
 
-import copy
-import itertools
-import json
-import signal
-import subprocess
-import sys
-import uuid
 from collections.abc import Sequence
-from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import streamlit as st
-import toml
 
 from liualgotrader.analytics.equity import curve_of
 from liualgotrader.analytics.page_parts import percent, plain
 from liualgotrader.analytics.sweep import ranked
-from liualgotrader.common.clock import SECOND, WallClock, as_datetime
+from liualgotrader.common.clock import as_datetime
 from liualgotrader.common.errors import LiuError
-from liualgotrader.common.files import replace_file
 from liualgotrader.common.rows import BatchResult, OptimizerRow, OptimizerSession
-from liualgotrader.common.tradeplan import parse_tradeplan, read_tradeplan
 from liualgotrader.data.market_checks import checked, stored_series
 from liualgotrader.data.market_store import MarketStore
 from liualgotrader.pages import charts, parts
+from liualgotrader.pages.record_reader import ListedBatch
 from liualgotrader.pages.sheet_page import tear_sheet
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FILLS = ("strict", "paper", "touch", "siis")
-FEES = ("none", "regulatory", "commission", "all")
-_COMPARED = 8
-_CANCELLED = 130
+COMPARED = 8
 
 
 def history() -> None:
@@ -51,20 +37,21 @@ def history() -> None:
             "No backtest is recorded yet. `backtester from 2024-01-02 --to 2024-03-28 --scale minute --generated` plays one."
         )
         return
-    table = pd.DataFrame([_listed(one.result) for one in found])
+    table = pd.DataFrame([listed_row(one.result) for one in found])
     event: Any = st.dataframe(
         table, on_select="rerun", selection_mode="multi-row", width="stretch", hide_index=True, key="backtests",
-        column_config={
-            "P&L $": st.column_config.NumberColumn(format="%+.2f"),
-            "return": st.column_config.NumberColumn(format="percent"),
-            "win rate": st.column_config.NumberColumn(format="percent"),
-            "played": st.column_config.DatetimeColumn("played (UTC)", format="YYYY-MM-DD HH:mm"),
-        },
+        column_config=table_columns(),
     )  # fmt: skip
-    chosen = [found[place] for place in event.selection.rows[:_COMPARED]]
+    chosen = [found[place] for place in event.selection.rows[:COMPARED]]
     if not chosen:
-        st.caption(f"Choose rows at the left to see them beside each other, up to {_COMPARED}.")
+        st.caption(f"Choose rows at the left to see them beside each other, up to {COMPARED}.")
         return
+    compare(chosen)
+    tear_sheet(chosen[0].result.batch_id, [one.result.batch_id for one in chosen[1:]])
+
+
+def compare(chosen: Sequence[ListedBatch]) -> None:
+    """Show curves of backtests over each other, what each came to, and what differs in their parameters."""
     curves = {
         one.result.batch_id[:8]: curve_of(parts.record().equity(one.database, one.result.batch_id)) for one in chosen
     }
@@ -81,7 +68,6 @@ def history() -> None:
     for one in chosen:
         name, batch_id = one.result.batch_id[:8], one.result.batch_id
         st.markdown(f"{name}: [day](./?batch={batch_id}), [trades](trades?batch={batch_id})")
-    tear_sheet(chosen[0].result.batch_id, [one.result.batch_id for one in chosen[1:]])
 
 
 def market_data() -> None:
@@ -107,7 +93,18 @@ def market_data() -> None:
             st.success(f"Nothing wrong in {len(paths)} files.")
 
 
-def _listed(result: BatchResult) -> dict[str, Any]:
+def table_columns() -> dict[str, Any]:
+    """Return how the columns of `listed_row` are shown."""
+    return {
+        "P&L $": st.column_config.NumberColumn(format="%+.2f"),
+        "return": st.column_config.NumberColumn(format="percent"),
+        "win rate": st.column_config.NumberColumn(format="percent"),
+        "played": st.column_config.DatetimeColumn("played (UTC)", format="YYYY-MM-DD HH:mm"),
+    }
+
+
+def listed_row(result: BatchResult) -> dict[str, Any]:
+    """Return a backtest as a row of a table."""
     import pandas as pd
 
     figures = result.figures
@@ -121,9 +118,9 @@ def _listed(result: BatchResult) -> dict[str, Any]:
         "win rate": figures.win_rate if figures else None,
         "P&L $": float(figures.gain) if figures else None,
         "return": figures.total_return if figures else None,
-        "end": result.end_reason or parts.NO_END,
         "note": str(result.asked.get("note") or ""),
         "played": pd.Timestamp(result.recorded_at, tz="UTC"),
+        "end": result.end_reason or parts.NO_END,
     }
 
 
@@ -152,183 +149,6 @@ def _comparable(value: Any) -> str:
         return f"{float(value):.15g}"
     except (TypeError, ValueError):
         return str(value)
-
-
-class StartedBacktest:
-    """A `backtester from` that runs as a process of its own: it may be cancelled, and what it has played is kept."""
-
-    def __init__(self, words: Sequence[str], folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.log = folder / f"backtest-{uuid.uuid4().hex[:8]}.log"
-        command = [sys.executable, "-m", "liualgotrader", "backtest", "from", *words, "--json", "--progress"]
-        with self.log.open("wb") as told, self.log.with_suffix(".json").open("wb") as summary:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=summary, stderr=told)
-        self._clock = WallClock()
-        self._began_at = self._clock.now()
-
-    @property
-    def exit_code(self) -> int | None:
-        """The exit status, None while it runs."""
-        return self._process.poll()
-
-    @property
-    def seconds(self) -> float:
-        """How long it has run."""
-        return (self._clock.now() - self._began_at) / SECOND
-
-    def progress(self) -> dict[str, Any]:
-        """Return the newest line of progress, empty before the first session is played."""
-        found = [json.loads(line) for line in self._lines() if line.startswith("{")]
-        return found[-1] if found else {}
-
-    def said(self) -> list[str]:
-        """Return the sentences that it has printed."""
-        return [line for line in self._lines() if line and not line.startswith("{")]
-
-    def batch_id(self) -> str:
-        """Return the id of the batch that was played, empty if nothing was."""
-        text = self.log.with_suffix(".json").read_text()
-        return str(json.loads(text)["batch_id"]) if text else ""
-
-    def wait(self, seconds: float) -> int:
-        """Return the exit status once it has ended."""
-        return self._process.wait(seconds)
-
-    def cancel(self) -> None:
-        """End it as Ctrl-C does."""
-        self._process.send_signal(signal.SIGINT)
-
-    def _lines(self) -> list[str]:
-        return self.log.read_text(errors="replace").splitlines()
-
-
-def run() -> None:
-    """Choose a tradeplan, change its parameters, play it, and see how far it is."""
-    st.title("New backtest")
-    plan, folder = _chosen_plan()
-    if plan is None:
-        return
-    try:
-        parse_tradeplan(plan, folder / "tradeplan.toml")
-    except LiuError as error:
-        st.error(parts.sentence(error))
-        return
-    with st.form("backtest"):
-        changed = _parameters(plan)
-        first, last, scale, cash = st.columns(4)
-        words = [str(first.date_input("From", date(2024, 1, 2))), "--to", str(last.date_input("To", date(2024, 3, 28)))]
-        words += ["--scale", scale.selectbox("Bars", ["minute", "day"])]
-        words += ["--cash", str(cash.number_input("Cash, $", 100.0, value=100_000.0, step=1000.0))]
-        where, fills, fees, seed = st.columns(4)
-        data = where.selectbox("Prices", ["an invented market", "the market-data store"])
-        words += ["--fills", fills.selectbox("Fills", FILLS), "--fees", fees.selectbox("Fees", FEES)]
-        words += ["--seed", str(seed.number_input("Seed", 0, value=0))]
-        some, noted = st.columns(2)
-        symbols = some.text_input("Symbols, separated by commas", placeholder="all there are")
-        note = noted.text_input("Note", placeholder="kept with the run")
-        asked = st.form_submit_button("Run", type="primary")
-    if data == "an invented market":
-        words.append("--generated")
-    words += [*(["--symbols", symbols] if symbols.strip() else []), *([f"--note={note}"] if note else [])]
-    if asked:
-        home = parts.record().settings.home_path
-        words += [
-            "--tradeplan",
-            str(_written(changed, folder, home / "pages")),
-            "--home",
-            str(home),
-        ]  # DSN is inherited
-        st.session_state["started"] = StartedBacktest(words, home / "pages")
-    if "started" in st.session_state:
-        _watch(st.session_state["started"])
-
-
-@st.fragment(run_every=1.0)
-def _watch(started: StartedBacktest) -> None:
-    code, at = started.exit_code, started.progress()
-    if code is None:
-        done, of = at.get("done", 0), at.get("of", 1)
-        left = f", about {started.seconds / done * (of - done):,.0f} s left" if done else ""
-        st.progress(done / of, f"{at.get('day', 'loading prices and strategies …')}  {done} of {of} sessions{left}")
-        if st.button("Cancel"):
-            started.cancel()
-        return
-    for line in started.said() if code != _CANCELLED else ():
-        (st.warning if code == 0 else st.error)(parts.sentence(line))
-    if batch_id := started.batch_id():
-        done = "Cancelled: what was played until then is kept." if code == _CANCELLED else "Played."
-        st.success(f"{done} [Its day page](./?batch={batch_id}), [its trades](trades?batch={batch_id})")
-        parts.listed.clear()
-    elif code == 0:
-        st.info("Nothing was played.")
-
-
-def _chosen_plan() -> tuple[dict[str, Any] | None, Path]:
-    """Return the contents of a tradeplan of this folder, or of one that is uploaded."""
-    folder = parts.record().settings.tradeplan_path.parent.absolute()
-    usual = parts.record().settings.tradeplan_path.name
-    names = sorted(
-        (path.name for path in folder.glob("*.toml") if _is_plan(path)), key=lambda name: (name != usual, name)
-    )
-    left, right = st.columns(2)
-    uploaded = right.file_uploader("or upload one; its strategies' files are looked for in the same folder", "toml")
-    name = left.selectbox(f"Tradeplan in {parts.sentence(str(folder))}", names, disabled=uploaded is not None)
-    try:
-        if uploaded is not None:
-            return toml.loads(uploaded.getvalue().decode()), folder
-        if name is not None:
-            return read_tradeplan(folder / name), folder
-    except (LiuError, UnicodeDecodeError, toml.TomlDecodeError) as error:
-        st.error(parts.sentence(error))
-        return None, folder
-    st.info("There is no tradeplan in this folder. `liu new strategy NAME` writes one; start `liu ui` in its folder.")
-    return None, folder
-
-
-def _is_plan(path: Path) -> bool:
-    """Whether a file may be a tradeplan; one that cannot be read may, and says why once it is chosen."""
-    try:
-        return path.is_file() and "strategies" in toml.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, toml.TomlDecodeError):
-        return path.name != "pyproject.toml"
-
-
-def _parameters(plan: dict[str, Any]) -> dict[str, Any]:
-    """Let a person change numbers and words of the strategies and scanners; return the plan with them."""
-    changed = copy.deepcopy(plan)
-    for kind in ("strategies", "scanners"):
-        for name, values in changed.get(kind, {}).items():
-            known = {key: value for key, value in values.items() if isinstance(value, (bool, int, float, str))}
-            known.pop("filename", None)
-            if not known:
-                continue
-            with st.expander(parts.sentence(name), expanded=kind == "strategies"):
-                for column, (key, value) in zip(itertools.cycle(st.columns(4)), known.items()):
-                    values[key] = _widget(column, key, value, f"{kind} {name} {key}")
-    return changed
-
-
-def _widget(column: Any, label: str, value: Any, key: str) -> Any:
-    label = parts.sentence(label)
-    if isinstance(value, bool):
-        return column.checkbox(label, value, key=key)
-    if isinstance(value, int):
-        return int(column.number_input(label, value=value, step=1, key=key))
-    if isinstance(value, float):
-        return float(column.number_input(label, value=value, format="%.6g", step=abs(value) / 10 or 0.01, key=key))
-    return column.text_input(label, value, key=key)
-
-
-def _written(plan: dict[str, Any], folder: Path, place: Path) -> Path:
-    """Write the plan to a file of its own, with its strategies' files where they are, and return the file."""
-    for kind in ("strategies", "scanners"):
-        for values in plan.get(kind, {}).values():
-            if "filename" in values:
-                values["filename"] = str(folder / values["filename"])
-    place.mkdir(parents=True, exist_ok=True)
-    path = place / f"plan-{uuid.uuid4().hex[:8]}.toml"
-    replace_file(path, toml.dumps(plan).encode())
-    return path
 
 
 def searches() -> None:

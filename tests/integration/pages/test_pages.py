@@ -36,7 +36,8 @@ pytestmark = pytest.mark.integration
 PAGES = {
     "day_pages": ("day", "trades", "refused", "picks", "calendar", "journal"),
     "sheet_page": ("portfolios",),
-    "backtest_pages": ("run", "history", "searches", "market_data"),
+    "run_page": ("run",),
+    "backtest_pages": ("history", "searches", "market_data"),
 }
 SIZED = """
 from liualgotrader.strategies.base import Strategy
@@ -264,13 +265,13 @@ def test_a_backtest_is_played_with_the_parameters_of_the_form(record: str, tmp_p
     (tmp_path / "turns.py").write_text(SIZED)
     plan = '[strategies.Turns]\nfilename = "turns.py"\nshares = 10\n'
     (tmp_path / "tradeplan.toml").write_text(plan)
-    shown = page("backtest_pages", "run")
+    shown = page("run_page", "run")
     shown.number_input(key="strategies Turns shares").set_value(7)
     shown.date_input[0].set_value(date(2024, 3, 13))
     shown.date_input[1].set_value(date(2024, 3, 13))
     shown.text_input[-1].set_value("--note of mine'; DROP TABLE batch")
     shown.button[0].click().run()
-    started = shown.session_state["started"]
+    started = shown.session_state["started"].running
     assert started.wait(120) == 0, started.said()
     assert started.progress()["done"] == started.progress()["of"] == 1
     shown.run()
@@ -282,19 +283,53 @@ def test_a_backtest_is_played_with_the_parameters_of_the_form(record: str, tmp_p
     assert (tmp_path / "tradeplan.toml").read_text() == plan, "the file stays as it was"
 
 
+def test_a_list_of_values_makes_a_run_of_each_and_compares_them(record: str, tmp_path: Path) -> None:
+    (tmp_path / "turns.py").write_text(SIZED)
+    (tmp_path / "tradeplan.toml").write_text('[strategies.Turns]\nfilename = "turns.py"\nshares = 10\n')
+    shown = page("run_page", "run")
+    shown.date_input[0].set_value(date(2024, 3, 13))
+    shown.date_input[1].set_value(date(2024, 3, 13))
+    shown.selectbox(key="varied 0").set_value(("Turns", "shares"))
+    for text, said in (
+        ("", "no values of shares"),
+        ("2, many", "is a whole number"),
+        (",".join(map(str, range(99))), "99 runs, 20 at most"),
+    ):
+        shown.text_input(key="values 0").set_value(text)
+        shown.button[0].click().run()
+        assert said in shown.error[0].value
+        assert "started" not in shown.session_state
+    shown.text_input(key="values 0").set_value("2, 5, 2")
+    shown.button[0].click().run()
+    runs = shown.session_state["started"]
+    for _ in range(2):
+        assert runs.running.wait(120) == 0, runs.running.said()
+        shown.run()
+    assert not shown.exception
+    rows = rows_of(
+        record, "SELECT batch_id, max(qty)::int AS qty FROM new_trades JOIN algo_run USING (algo_run_id) GROUP BY 1"
+    )
+    assert [(one.batch_id(), qty) for one, qty in zip(runs.done, (2, 5), strict=True)] == sorted(
+        ((row["batch_id"], row["qty"]) for row in rows), key=lambda pair: pair[1]
+    )
+    differs = shown.dataframe[-1].value
+    assert list(differs.loc["Turns: shares"]) == ["2", "5"]
+    assert [name for name in differs.index if name != "Turns: shares"] == []
+
+
 def test_a_backtest_that_cannot_be_played_says_why(record: str, tmp_path: Path) -> None:
     for plan, words in (
         ('[strategies.Turns]\nfilename = "gone.py"\n', "gone.py"),
         ("[strategies.Turns\n", "tradeplan.toml"),
     ):
         (tmp_path / "tradeplan.toml").write_text(plan)
-        (said,) = page("backtest_pages", "run").error
+        (said,) = page("run_page", "run").error
         assert words in said.value
     (tmp_path / "turns.py").write_text("raise ValueError('no such *indicator*')\n")
     (tmp_path / "tradeplan.toml").write_text('[strategies.Turns]\nfilename = "turns.py"\n')
-    shown = page("backtest_pages", "run")
+    shown = page("run_page", "run")
     shown.button[0].click().run()
-    started = shown.session_state["started"]
+    started = shown.session_state["started"].running
     assert started.wait(120) == 2
     shown.run()
     assert any("no such \\*indicator\\*" in said.value for said in shown.error)
@@ -303,13 +338,13 @@ def test_a_backtest_that_cannot_be_played_says_why(record: str, tmp_path: Path) 
 def test_a_cancelled_backtest_ends_and_keeps_what_it_played(record: str, tmp_path: Path) -> None:
     (tmp_path / "turns.py").write_text(STRATEGY)
     (tmp_path / "tradeplan.toml").write_text('[strategies.Turns]\nfilename = "turns.py"\n')
-    shown = page("backtest_pages", "run")
+    shown = page("run_page", "run")
     shown.button[0].click().run()
-    started = shown.session_state["started"]
+    started = shown.session_state["started"].running
     while not started.progress():
         assert started.exit_code is None, started.said()
         shown.run()
-    started.cancel()
+    shown.session_state["started"].cancel()
     assert started.wait(120) == 130
     assert 0 < started.progress()["done"] < started.progress()["of"]
 
