@@ -13,14 +13,17 @@ from urllib.parse import urlsplit
 import pytest
 
 from liualgotrader.cli import liu, market_miner
-from liualgotrader.common.calendar import sessions
+from liualgotrader.common.calendar import session_at_or_after, sessions
+from liualgotrader.common.clock import WallClock
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.rows import AlgoRunRow
+from liualgotrader.simulator.market_server import tape_of
 from liualgotrader.store.postgres_store import PostgresStore
 from liualgotrader.tapes.generated_bars import generated_bars
 from liualgotrader.tapes.generated_profile import tickers
 from tests.contract.test_store_contract import BATCH, OPEN, batch, trade
 from tests.fakes.http_vendor import answering
+from tests.fakes.simulated_market import SECRET, MarketThread, spec_of
 from tests.integration.stored_rows import rows_of
 
 pytestmark = pytest.mark.integration
@@ -65,6 +68,29 @@ def test_daily_bars_are_those_of_the_market_and_a_second_run_adds_nothing(
     assert mine(miners, dsn, "--generated", "2", "--seed", "7") == 0
     assert "0 daily bars kept" in capsys.readouterr().out
     assert rows_of(dsn, "SELECT * FROM stock_ohlc ORDER BY symbol, symbol_date") == rows
+
+
+@pytest.mark.parity(41)
+def test_daily_bars_come_from_polygon_where_the_environment_names_it(
+    miners: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = session_at_or_after(WallClock().now())
+    spec = spec_of(day=f"{session.day}", starts_at=session.opens_at, ends_at=session.closes_at, symbol_count=2, seed=7)
+    market = MarketThread(spec, tape_of(spec))
+    monkeypatch.setenv("DATA_CONNECTOR", "polygon")
+    monkeypatch.setenv("POLYGON_API_KEY", SECRET)
+    monkeypatch.setenv("POLYGON_BASE_URL", market.url)
+    miners.write_text(f'[miners.DailyOHLC]\ndays = 20\nsymbols = ["{FIRST}"]\n')
+    try:
+        assert mine(miners, dsn) == 0
+    finally:
+        market.close()
+    rows = rows_of(dsn, "SELECT * FROM stock_ohlc ORDER BY symbol_date")
+    bars = market.running.world.tape.daily_bars(FIRST, rows[0]["symbol_date"], rows[-1]["symbol_date"])
+    assert [(row["open"], row["high"], row["low"], row["close"], row["volume"]) for row in rows] == [
+        (bar.open, bar.high, bar.low, bar.close, bar.volume) for bar in bars
+    ]
+    assert len(rows) >= 10
 
 
 @pytest.mark.parity(66)
