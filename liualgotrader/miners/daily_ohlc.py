@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from liualgotrader.common.calendar import sessions
+from liualgotrader.common.calendar import previous_sessions, sessions
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.miners.base import Miner, number, texts
 from liualgotrader.models.ticker_data import StockOhlc, TickerData
@@ -58,9 +58,7 @@ class DailyOHLC(Miner):
 
     def span(self) -> tuple[date, date]:
         """Return the first and the last day to keep: the last one is over."""
-        today = self.services.today
-        last = max(session.day for session in sessions(today - timedelta(days=10), today))
-        last = last if last < today else last - timedelta(days=1)
+        last = previous_sessions(self.services.today, 1)[-1].day
         return last - timedelta(days=self.days - 1), last
 
     async def would_do(self) -> str:
