@@ -443,6 +443,19 @@ def test_what_is_not_served_says_so(client: RESTClient, request: pytest.FixtureR
             list(ask(*["ABC"] * len(needed)))
 
 
+# --- the client under the vendor's new name
+
+
+def test_the_successor_of_the_client_gets_the_same_answers(market: MarketThread, client: RESTClient) -> None:
+    massive = pytest.importorskip("massive", reason="massive, which follows polygon-api-client, is not installed")
+    newer = massive.RESTClient(SECRET, base=market.url)
+    assert [bar.close for bar in newer.get_aggs("ABC", 1, "minute", DAY, DAY)] == [100.0] * 5
+    assert len(list(newer.list_trades("ABC", limit=70))) == 300
+    theirs, ours = newer.get_snapshot_ticker("stocks", "ABC"), client.get_snapshot_ticker("stocks", "ABC")
+    assert (theirs.day.close, theirs.updated) == (ours.day.close, ours.updated)
+    newer.client.clear()
+
+
 # --- docs/polygon.md
 
 
