@@ -30,9 +30,12 @@ _PAGES = {
 }
 
 
+_SIDEBAR = 360  # pixels: room for the name of a batch
+
+
 def main(first: str = "day") -> None:
     """Show the page that is chosen, at the beginning the `first`."""
-    st.set_page_config("LiuAlgoTrader", str(Path(__file__).with_name("icon.svg")), layout="wide")
+    st.set_page_config("LiuAlgoTrader", str(Path(__file__).with_name("icon.svg")), "wide", _SIDEBAR)
     pages = {
         section: [
             st.Page(_guarded(show), title=title, icon=f":material/{icon}:", url_path=show.__name__, default=show.__name__ == first)

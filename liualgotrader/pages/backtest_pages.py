@@ -23,6 +23,11 @@ from liualgotrader.pages.sheet_page import tear_sheet
 if TYPE_CHECKING:
     import pandas as pd
 
+_HELP = {
+    "Plateau (1 is flat)": "How the neighbours of the best did beside it. Values of a list (`choice`) have no neighbours, and it is not defined.",
+    "Deflated Sharpe": "How likely the best is better than the luckiest of so many worthless combinations.",
+    "Walk-forward Sharpe": "Of what was best in each part of the time, over the next part: `optimizer --walk-forward 4`.",
+}
 COMPARED = 8
 
 
@@ -165,7 +170,7 @@ def searches() -> None:
         one.optimizer_session_id: f"{as_datetime(one.started_at):%Y-%m-%d %H:%M} · {one.optimizer_session_id[:8]}"
         for _, one in found
     }
-    chosen = st.sidebar.selectbox("Search", ids, format_func=names.__getitem__)
+    chosen = st.sidebar.selectbox("Search, by when it began (New York)", ids, format_func=names.__getitem__)
     database, session = found[ids.index(chosen)]
     rows = parts.record().combinations(database, chosen)
     whole = ranked(row for row in rows if not row.fold)
@@ -207,7 +212,9 @@ def searches() -> None:
 def _search_headline(session: OptimizerSession, whole: Sequence[OptimizerRow]) -> None:
     result = session.result or {}
     ended = session.end_reason or parts.NO_END
-    st.caption(f"Search {session.optimizer_session_id}. {len(whole):,} combinations. End: {parts.sentence(ended)}.")
+    st.caption(
+        f"Search {parts.sentence(session.optimizer_session_id)}. {len(whole):,} combinations. End: {parts.sentence(ended)}."
+    )
     walked = result.get("walk_forward") or {}
     shown = {
         "Best": plain(whole[0].objective, digits=4) if whole else "-",
@@ -216,6 +223,7 @@ def _search_headline(session: OptimizerSession, whole: Sequence[OptimizerRow]) -
         "Walk-forward Sharpe": plain(walked.get("sharpe_ratio")),
     }
     for column, (name, value) in zip(st.columns(len(shown)), shown.items(), strict=True):
-        column.metric(name, value, border=True)
+        column.metric(name, value, border=True, help=_HELP.get(name))
     if whole:
-        st.caption("Best: " + ", ".join(f"{name} = {value}" for name, value in whole[0].point.items()))
+        best = ", ".join(f"{name} = {value}" for name, value in whole[0].point.items())
+        st.caption(f"Best: {parts.sentence(best)}")

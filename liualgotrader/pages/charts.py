@@ -127,6 +127,7 @@ def days(gains: pd.DataFrame) -> go.Figure:
     when = pd.to_datetime(gains["day"])
     table = gains.assign(week=when - pd.to_timedelta(when.dt.day_of_week, unit="D"), weekday=when.dt.day_of_week)
     grid = table.pivot_table("gain", "weekday", "week", "sum")
+    grid = grid.reindex(sorted({*range(5), *grid.index}))
     most = max(float(table["gain"].abs().max()), 0.01)
     figure = go.Figure(
         go.Heatmap(
@@ -149,6 +150,8 @@ def bars_of_gain(table: pd.DataFrame, by: str) -> go.Figure:
         go.Bar(x=table[by], y=table["gain"], marker_color=[GAIN if g >= 0 else LOSS for g in table["gain"]])
     )
     _layout(figure, "gain, $", 260)
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(tickformat=",.2f")
     return figure
 
 

@@ -32,15 +32,15 @@ _EVER = datetime.fromisoformat("1970-01-01"), datetime.fromisoformat("9000-01-01
 _NEW_YORK = "Times are New York's."
 
 _BY = {
-    "hour of entry": "extract(hour FROM t.start_tstamp AT TIME ZONE 'America/New_York')::int",
+    "hour of entry": "to_char(t.start_tstamp AT TIME ZONE 'America/New_York', 'HH24:00')",
     "weekday of entry": "to_char(t.start_tstamp AT TIME ZONE 'America/New_York', 'ID Dy')",
     "entry price": "width_bucket(t.entry_price, ARRAY[1, 5, 10, 20, 50, 100, 500]::numeric[])",
-    "minutes held": "width_bucket(extract(epoch FROM t.end_tstamp - t.start_tstamp) / 60,"
+    "time held": "width_bucket(extract(epoch FROM t.end_tstamp - t.start_tstamp) / 60,"
     " ARRAY[1, 5, 15, 60, 390, 1440]::numeric[])",
 }
 _EDGES = {
-    "entry price": ("below 1 $", "1 to 5 $", "5 to 10 $", "10 to 20 $", "20 to 50 $", "50 to 100 $", "100 to 500 $", "above"),
-    "minutes held": ("below 1", "1 to 5", "5 to 15", "15 to 60", "1 to 6½ h", "up to a day", "longer"),
+    "entry price": ("below 1 $", "1 to 5 $", "5 to 10 $", "10 to 20 $", "20 to 50 $", "50 to 100 $", "100 to 500 $", "above 500 $"),
+    "time held": ("below 1 min", "1 to 5 min", "5 to 15 min", "15 to 60 min", "1 to 6½ h", "up to a day", "longer"),
 }  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def day() -> None:
         st.plotly_chart(shown, width="stretch")
         st.caption(f"The account's value. {_NEW_YORK}")
     else:
-        st.info("The account's value was not kept for this batch.")
+        st.info("The account's value was not kept for this batch: sessions and backtests of this version keep it.")
     for tab, name in zip(
         st.tabs(["By strategy", "By symbol", "By exit reason", "Strategy × symbol × exit reason"]),
         ("strategy", "symbol", "exit reason", "all three"),
@@ -71,7 +71,7 @@ def day() -> None:
     left = rows.open_positions()
     if len(left):
         st.subheader("Open positions")
-        st.dataframe(left, width="stretch", hide_index=True)
+        parts.show(left)
     tear_sheet(one.result.batch_id)
 
 
@@ -95,23 +95,9 @@ def trades() -> None:
     if table.empty:
         st.info("No round trip fits what is chosen above.")
         return
-    event: Any = st.dataframe(
+    event: Any = parts.show(
         table.assign(side=table["side"].map({1: "long", -1: "short"})).drop(columns="id"),
-        on_select="rerun", selection_mode="single-row", key=f"trips-{page}", height=260, width="stretch", hide_index=True,
-        column_config={
-            "quantity": "shares",
-            "entry_price": st.column_config.NumberColumn("entry $"),
-            "exit_price": st.column_config.NumberColumn("exit $"),
-            "stop": st.column_config.NumberColumn("stop $"),
-            "target": st.column_config.NumberColumn("target $"),
-            "fees": st.column_config.NumberColumn("fees $", format="%.2f"),
-            "exit_reason": "exit reason",
-            "gain": st.column_config.NumberColumn("gain $", format="%+.2f"),
-            "gain_percentage": st.column_config.NumberColumn("gain %", format="%+.2f"),
-            "r": st.column_config.NumberColumn("R", format="%+.2f"),
-            "entered": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", timezone="America/New_York"),
-            "exited": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", timezone="America/New_York"),
-        },
+        on_select="rerun", selection_mode="single-row", key=f"trips-{page}", height=260,
     )  # fmt: skip
     if table["side"].isna().any():
         st.caption(
@@ -151,7 +137,7 @@ def journal() -> None:
         st.info("No round trip of this batch fits. Clear the filters, or choose another batch at the left.")
         return
     shown = table.drop(columns="algo_run_id").assign(side=table["side"].map({1: "long", -1: "short"}))
-    st.dataframe(shown, width="stretch", hide_index=True)
+    parts.show(shown)
     st.download_button("Download as CSV", shown.to_csv(index=False), f"journal-{rows.batch_id[:8]}.csv", "text/csv")
     names = [f"{row.entered:%H:%M:%S} {row.symbol}, {row.strategy}, {row.gain:+,.2f} $" for row in table.itertuples()]
     place = st.selectbox("Note on a trade", range(len(names)), format_func=names.__getitem__)
@@ -175,12 +161,12 @@ def refused() -> None:
     _title(one)
     table = rows.refused()
     if table.empty:
-        st.info("No order of this batch was refused.")
+        st.info("No order of this batch was refused. Choose another batch at the left.")
         return
-    st.dataframe(table, width="stretch", hide_index=True)
+    parts.show(table)
     rule = st.selectbox("Rule", ["all", *table["rule"].unique()])
     orders = rows.refused_orders(None if rule == "all" else rule, most=_ROWS)
-    st.dataframe(_with_intents(orders), width="stretch", hide_index=True)
+    parts.show(_with_intents(orders))
     st.caption(f"The first {_ROWS} refused orders. {_NEW_YORK} `docs/troubleshooting.md` says what each rule limits.")
 
 
@@ -192,7 +178,7 @@ def picks() -> None:
     if table.empty:
         st.info("Nothing was picked in this batch: it has no scanner, or its scanners found nothing.")
         return
-    st.dataframe(table, width="stretch", hide_index=True)
+    parts.show(table)
     st.caption(_NEW_YORK)
 
 
@@ -200,6 +186,7 @@ def calendar() -> None:
     """Show gains by day, and by hour, weekday, price and time held, over all batches of an environment."""
     found = parts.listed()
     if not found:
+        st.title("Calendar")
         st.info(parts.NOTHING)
         return
     environments = list(dict.fromkeys(one.result.environment for one in found))
@@ -216,10 +203,10 @@ def calendar() -> None:
         by_database = {name: [b for b in ids if b == chosen] for name, ids in by_database.items()}
     shown_ids = {batch_id for ids in by_database.values() for batch_id in ids}
     names = sorted({name for one in found if one.result.batch_id in shown_ids for name in one.result.parameters})
-    st.caption(f"{', '.join(names)}. Round trips by the day on which they were closed.")
+    st.caption(f"{parts.sentence(', '.join(names))}. Round trips by the day on which they were closed. {_NEW_YORK}")
     gains = _over(by_database, GAINS_BY_DAY, environment)
     if gains.empty:
-        st.info("No round trip was closed in these batches.")
+        st.info("No round trip was closed in these batches: choose another batch or environment at the left.")
         return
     st.plotly_chart(charts.days(gains), width="stretch")
     by_day = gains.groupby("day", as_index=False)[["gain", "trades"]].sum()
@@ -253,7 +240,9 @@ def _over(by_database: dict[str, list[str]], query: str, environment: str) -> pd
 def _title(one: ListedBatch) -> None:
     st.title(f"{one.days} · {one.result.environment}")
     ended = one.result.end_reason or parts.NO_END
-    st.caption(f"Batch {one.result.batch_id}. {', '.join(one.result.parameters)}. End: {ended}.")
+    st.caption(
+        f"Batch {parts.sentence(one.result.batch_id)}. {parts.sentence(', '.join(one.result.parameters))}. End: {parts.sentence(ended)}."
+    )
 
 
 def _curve(one: ListedBatch) -> AccountCurve:
@@ -268,7 +257,7 @@ def _bars(database: str, batch_id: str, symbol: str) -> BarColumns | None:
 
 def _inspect(one: ListedBatch, rows: BatchRows, trip: dict[str, Any]) -> None:
     symbol, strategy = trip["symbol"], trip["strategy"]
-    st.subheader(f"{strategy}: {'long' if trip['side'] != -1 else 'short'} {symbol}")
+    st.subheader(f"{parts.sentence(strategy)}: {'long' if trip['side'] != -1 else 'short'} {parts.sentence(symbol)}")
     began, ended = (trip[name].tz_convert(UTC).to_pydatetime() for name in ("entered", "exited"))
     first, last = began - timedelta(minutes=5), ended + timedelta(seconds=1)
     plain = [moment.replace(tzinfo=None) for moment in (began, ended + timedelta(seconds=1))]
@@ -284,13 +273,13 @@ def _inspect(one: ListedBatch, rows: BatchRows, trip: dict[str, Any]) -> None:
         st.plotly_chart(charts.candles(around, trip, fills, series), width="stretch")
         st.caption(f"Prices as traded that day. {_NEW_YORK}")
     with st.expander("Executions", expanded=True):
-        st.dataframe(fills, width="stretch", hide_index=True)
+        parts.show(fills)
     with st.expander(
         "Why: what the strategy wanted from five minutes before to the exit, refused orders too", expanded=True
     ):
-        st.dataframe(_with_intents(rows.signals(symbol, first, last, most=_ROWS)), width="stretch", hide_index=True)
+        parts.show(_with_intents(rows.signals(symbol, first, last, most=_ROWS)))
     with st.expander("Orders, step by step"):
-        st.dataframe(rows.order_events(symbol, first, last, most=_ROWS), width="stretch", hide_index=True)
+        parts.show(rows.order_events(symbol, first, last, most=_ROWS))
         st.caption(f"The journal has more: `liu journal show {rows.batch_id[:8]} --order ID`.")
 
 

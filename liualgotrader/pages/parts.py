@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -12,6 +13,9 @@ from liualgotrader.analytics.summary import TradingFigures
 from liualgotrader.common.config import Settings
 from liualgotrader.pages.batch_rows import BatchRows
 from liualgotrader.pages.record_reader import ListedBatch, RecordReader
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NOTHING = (
     "Nothing is recorded yet. `make demo` trades a whole generated session, "
@@ -48,6 +52,7 @@ def chosen_batch(environment: str = "") -> tuple[ListedBatch, BatchRows]:
     """Let a person choose a batch in the side bar; the address of the page keeps it. Without one the page ends here."""
     found = listed(environment)
     if not found:
+        st.title("No results yet")
         st.info(NOTHING)
         st.stop()
     ids = [one.result.batch_id for one in found]
@@ -60,6 +65,52 @@ def chosen_batch(environment: str = "") -> tuple[ListedBatch, BatchRows]:
     st.query_params["batch"] = st.session_state["chosen"] = batch_id
     one = found[ids.index(batch_id)]
     return one, BatchRows(record(), one.database, batch_id)
+
+
+_NAMES = {
+    "quantity": "shares", "qty": "shares", "exit_reason": "exit reason", "client_order_id": "order", "r": "R", "entry_price": "entry",
+    "exit_price": "exit", "gain_percentage": "gain %", "limit_price": "limit", "stop_price": "stop order", "planned_stop": "stop",
+    "planned_target": "target",
+}  # fmt: skip
+_PRICES = {
+    "price",
+    "entry_price",
+    "exit_price",
+    "stop",
+    "target",
+    "limit_price",
+    "stop_price",
+    "planned_stop",
+    "planned_target",
+    "average price $",
+}
+_TIMES = {"at", "entered", "exited", "first", "last", "newest trade (UTC)"}
+
+
+def show(table: pd.DataFrame, **more: Any) -> Any:
+    """Show rows: prices in dollars to the cent, or finer where one is; gains and fees to the cent; New York's times to the second."""
+    from pandas.api.types import is_numeric_dtype
+
+    told: dict[str, Any] = {}
+    for column in table.columns:
+        name = _NAMES.get(column, column)
+        if column in _PRICES:
+            known = table[column].dropna() if is_numeric_dtype(table[column]) else table[column].iloc[:0]
+            finer = (100 * known - (100 * known).round()).abs().max() > 1e-6 if len(known) else False
+            label = name if name.endswith("$") else f"{name} $"
+            told[column] = st.column_config.NumberColumn(label, format="%.4f" if finer else "%.2f", alignment="right")
+        elif column in ("gain", "fees", "fee"):
+            told[column] = st.column_config.NumberColumn(f"{name} $", format="%+.2f" if column == "gain" else "%.2f")
+        elif column in ("r", "gain_percentage"):
+            told[column] = st.column_config.NumberColumn(name, format="%+.2f")
+        elif column in _TIMES:
+            told[column] = st.column_config.DatetimeColumn(
+                name, format="YYYY-MM-DD HH:mm:ss", timezone="America/New_York"
+            )
+        else:
+            told[column] = name
+    told |= more.pop("column_config", {})
+    return st.dataframe(table, width="stretch", hide_index=True, placeholder="", column_config=told, **more)
 
 
 def figure_table(found: Sequence[TradingFigures], name: str) -> None:
@@ -79,7 +130,11 @@ def figure_table(found: Sequence[TradingFigures], name: str) -> None:
             }
             for f in found
         ],
-        column_config={
+        placeholder="–",
+        column_config=dict.fromkeys(
+            ("win rate", "profit factor", "expectancy $", "R in all"), st.column_config.Column(alignment="right")
+        )
+        | {
             "P&L $": st.column_config.NumberColumn(format="%+.2f"),
             "fees $": st.column_config.NumberColumn(format="%.2f"),
         },

@@ -42,7 +42,7 @@ class ListedBatch:
         """What a person chooses it by."""
         r = self.result
         gain = f", {r.figures.gain:+,.2f} $" if r.figures else ""
-        return f"{self.days} · {r.environment} · {', '.join(r.parameters) or 'no strategy'}{gain} · {r.batch_id[:8]}"
+        return f"{self.days} · {r.environment}{gain} · {', '.join(r.parameters) or 'no strategy'} · {r.batch_id[:8]}"
 
 
 class RecordReader:

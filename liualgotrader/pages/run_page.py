@@ -24,12 +24,14 @@ from liualgotrader.common.files import replace_file
 from liualgotrader.common.tradeplan import parse_tradeplan, read_tradeplan
 from liualgotrader.pages import parts
 from liualgotrader.pages.backtest_pages import COMPARED, compare, listed_row, table_columns
+from liualgotrader.store.column_values import clean_text
 
 FILLS = ("strict", "paper", "touch", "siis")
 FEES = ("none", "regulatory", "commission", "all")
 _CANCELLED = 130
 _VARIED = 2  # parameters of which several values may be listed
 _MOST_RUNS = 20
+_NOTE = 10_000  # characters of a text that is handed on
 
 
 class StartedBacktest:
@@ -136,7 +138,8 @@ def run() -> None:
         asked = st.form_submit_button("Run", type="primary")
     if data == "an invented market":
         words.append("--generated")
-    words += [*(["--symbols", symbols] if symbols.strip() else []), *([f"--note={note}"] if note else [])]
+    symbols, note = clean_text(symbols).strip(), clean_text(note)[:_NOTE]
+    words += [*([f"--symbols={symbols[:_NOTE]}"] if symbols else []), *([f"--note={note}"] if note else [])]
     if asked:
         home = parts.record().settings.home_path
         try:

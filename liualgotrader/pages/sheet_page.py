@@ -86,8 +86,9 @@ def portfolios() -> None:
             "Exposure": percent(performance.known(account.held[-1] / account.equity[-1])),
             "Max drawdown": percent(performance.known(performance.drawdowns(account.equity).min())),
         }
-    for column, (name, value) in zip(st.columns(len(shown)), shown.items(), strict=True):
-        column.metric(name, value, border=True)
+    for names in (list(shown)[:3], list(shown)[3:]):
+        for column, name in zip(st.columns(3), names, strict=False):
+            column.metric(name, shown[name], border=True)
     if account is not None:
         st.plotly_chart(charts.account(account, benchmark.upper()), width="stretch")
         st.caption(
@@ -101,7 +102,7 @@ def portfolios() -> None:
         st.caption("Cash after each movement of the account. Times are New York's.")
     if len(positions):
         st.subheader("Positions")
-        st.dataframe(positions, width="stretch", hide_index=True)
+        parts.show(positions)
         st.caption("`portfolio equity ID` values them at the newest prices.")
     if account is not None:
         tear_sheet(portfolio_id)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -363,14 +365,80 @@ def test_pages_cannot_write(record: str) -> None:
         parts.record().fetch("liualgotrader", "DELETE FROM new_trades")
 
 
-def test_a_name_from_a_user_is_shown_as_it_is_and_reaches_no_statement(played: str) -> None:
-    hostile = "'); DROP TABLE batch; -- <img src=x onerror=alert(1)> `rm` **b**"
-    rows_of(played, "UPDATE algo_run SET algo_name = $1 RETURNING 1", hostile)
+HOSTILE = (
+    "<script>alert(1)</script><img src=x onerror=alert(1)>",
+    "'); DROP TABLE batch; -- \" `rm` **b** [a](javascript:alert(1)) :red[x] $x^2$",
+    "../../etc/passwd $(touch /tmp/owned)",
+    "x" * 10_000,
+)
+
+
+def make_hostile(dsn: str, text: str) -> None:
+    """Put a text wherever a user's own stands in the record of a backtest."""
+    for statement in (
+        "UPDATE algo_run SET algo_name = $1, parameters = jsonb_build_object($1::text, $1::text)",
+        "UPDATE batch SET end_reason = $1, configuration = jsonb_set(configuration, '{backtest,note}', to_jsonb($1::text))",
+        "UPDATE trade_analysis SET exit_reason = $1",
+        "UPDATE signals SET outcome = 'refused:' || $1, action = action || jsonb_build_object('reason', $1::text)",
+        "INSERT INTO trending_tickers (batch_id, symbol, scanner_name) SELECT batch_id, $1, $1 FROM batch",
+        "INSERT INTO portfolio (portfolio_id, size) VALUES ($1, 1)",
+        "INSERT INTO journal_note (batch_id, algo_run_id, symbol, started_at, tags, note) SELECT batch_id, 0, '', started_at, ARRAY[$1], $1 FROM batch",
+        """INSERT INTO optimizer_session (optimizer_session_id, started_at, configuration, end_reason)
+           VALUES ($1, now(), jsonb_build_object('objective', $1::text), $1)""",
+        """INSERT INTO optimizer_run (optimizer_session_id, batch_id, number, point, objective, figures, fold, out_of_sample, played_by, failure, seconds, equity)
+           SELECT $1, '', n, jsonb_build_object($1::text, n, 'b', $1::text), n, '{}', 0, false, '', $1, 1, '{}' FROM generate_series(1, 2) n""",
+    ):  # fmt: skip
+        rows_of(dsn, f"{statement} RETURNING 1", text)
     st.cache_data.clear()
-    for name in ("day", "trades", "calendar"):
-        page("day_pages", name)
-    assert page("day_pages", "day").dataframe[0].value["strategy"].tolist() == [hostile]
-    assert rows_of(played, "SELECT count(*) AS batches FROM batch")[0]["batches"] == 1
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:12])
+def test_what_a_user_wrote_is_shown_as_it_is_and_reaches_no_statement_on_any_page(
+    played: str, tmp_path: Path, text: str
+) -> None:
+    make_hostile(played, text)
+    for room, names in PAGES.items():
+        for name in names:
+            shown = page(room, name)
+            said = [
+                *shown.markdown,
+                *shown.caption,
+                *shown.info,
+                *shown.error,
+                *shown.warning,
+                *shown.title,
+                *shown.subheader,
+            ]
+            assert not any(getattr(one, "allow_html", False) for one in said), name
+            assert not any(re.search(r"(?<!\\)(<script|\*b|\[a\]|:red|\$x)", one.value) for one in said), name
+    assert page("day_pages", "day").dataframe[0].value["strategy"].tolist() == [text]
+    assert "no batch" in page("day_pages", "day", batch=text).warning[0].value
+    (batch,) = rows_of(played, "SELECT batch_id FROM batch")
+    sheet = tmp_path / "sheet.html"
+    assert liu.run(["report", batch["batch_id"], "--output", str(sheet), "--dsn", played]) == 0
+    assert sheet.read_text().count("</script>") == 3
+    assert "<img" not in sheet.read_text()
+
+
+def test_a_tradeplan_with_hostile_names_is_played_as_any_other(record: str, tmp_path: Path) -> None:
+    (tmp_path / "turns.py").write_text(SIZED.replace("shares=1", "shares=1, word=''"))
+    name = "plan $(touch owned) <script>'; .toml"
+    (tmp_path / name).write_text('[strategies.Turns]\nfilename = "turns.py"\nword = """<b>\'); DROP"""\n')
+    shown = page("run_page", "run")
+    shown.date_input[0].set_value(date(2024, 3, 13))
+    shown.date_input[1].set_value(date(2024, 3, 13))
+    shown.text_input[-1].set_value("a\x00b $(touch owned)" + "x" * 20_000)
+    shown.button[0].click().run()
+    assert not shown.exception
+    started = shown.session_state["started"].running
+    assert started.wait(120) == 0, started.said()
+    (kept,) = rows_of(
+        record,
+        "SELECT configuration #>> '{backtest,note}' AS note, r.parameters ->> 'word' AS word FROM batch JOIN algo_run r USING (batch_id)",
+    )
+    assert kept["note"].startswith("ab $(touch owned)xxx")
+    assert kept["word"] == "<b>'); DROP"
+    assert not list(tmp_path.rglob("owned"))
 
 
 def test_pages_that_have_read_the_embedded_server_end_without_a_word(tmp_path: Path) -> None:
@@ -396,19 +464,27 @@ def test_pages_for_other_machines_ask_nobody_for_an_address(monkeypatch: pytest.
 
 
 @pytest.mark.browser
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
-def test_every_page_opens_in_a_browser_without_an_error_or_a_request_beyond_this_machine(played: str) -> None:
+@pytest.mark.parametrize("seeded", [True, False], ids=["seeded", "empty"])
+def test_every_page_opens_in_a_browser_without_an_error_or_a_request_beyond_this_machine(
+    seeded: bool, request: pytest.FixtureRequest
+) -> None:
+    """Seeded is a backtest in which every text of a user's is hostile."""
+    dsn = request.getfixturevalue("played" if seeded else "record")
+    if seeded:
+        make_hostile(dsn, HOSTILE[0])
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     words = [sys.executable, "-m", "liualgotrader", "ui", "--no-browser", "--port", str(port)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as served:
         try:
-            _look_at_all_pages(served, port)
+            _look_at_all_pages(served, port, seeded=seeded)
         finally:
             served.kill()  # told to end, streamlit prints a line, and stays if nobody reads it any more
 
 
-def _look_at_all_pages(served: subprocess.Popen[str], port: int) -> None:
+def _look_at_all_pages(served: subprocess.Popen[str], port: int, *, seeded: bool) -> None:
     from playwright.sync_api import sync_playwright
 
     assert served.stdout is not None
@@ -418,34 +494,44 @@ def _look_at_all_pages(served: subprocess.Popen[str], port: int) -> None:
     said: list[Any] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for scheme, width in (("light", 1280), ("dark", 1920)):
+        for scheme, width in itertools.product(("light", "dark"), (1280, 1920)):
             shown = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 1200}).new_page()
             shown.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
             shown.on("pageerror", lambda error: said.append(str(error)))
+            shown.on("dialog", lambda dialog: said.append(dialog.message))
             shown.on(
                 "request",
                 lambda r: said.append(r.url) if f"//127.0.0.1:{port}/" not in r.url and r.url[:5] not in ("data:", "blob:") else None,
             )  # fmt: skip
             shown.goto(f"http://127.0.0.1:{port}/")
-            for title in (
-                "Day",
-                "Trades",
-                "Refused",
-                "Calendar",
-                "Portfolios",
-                "Scanner picks",
-                "New backtest",
-                "Backtests",
-                "Searches",
-                "Market data",
-            ):
-                shown.get_by_role("link", name=title, exact=True).click()
+            shown.wait_for_selector("[data-testid=stSidebarNavLink]", timeout=60_000)
+            links = shown.locator("[data-testid=stSidebarNavLink]")
+            assert links.count() >= sum(map(len, PAGES.values()))
+            for place in range(links.count()):
+                links.nth(place).click()
                 shown.wait_for_function(
                     "!document.querySelector('[data-testid=stStatusWidget]') && document.querySelector('h1')",
                     timeout=60_000,
                 )
+                title = links.nth(place).inner_text()
                 assert shown.locator("[data-testid=stException]").count() == 0, title
-            shown.get_by_role("link", name="Trades", exact=True).click()
-            shown.wait_for_selector(".js-plotly-plot", timeout=60_000)
+                assert shown.locator("img[src=x]").count() == 0, title
+                wide = "document.querySelector('[data-testid=stMain]')"
+                assert shown.evaluate(f"{wide}.scrollWidth <= {wide}.clientWidth"), title
+            if seeded:
+                shown.get_by_role("link", name="Trades", exact=True).click()
+                shown.wait_for_selector(".js-plotly-plot", timeout=60_000)
+        if seeded:
+            _make_a_sheet(shown)
         browser.close()
     assert said == []
+
+
+def _make_a_sheet(shown: Any) -> None:
+    shown.get_by_role("link", name="Day", exact=True).click()
+    shown.get_by_text("Tear sheet: one HTML file that opens offline").click()
+    shown.get_by_role("button", name="Make the sheet").click()
+    shown.frame_locator("iframe").locator("html[data-drawn=yes]").wait_for(timeout=120_000)
+    with shown.expect_download() as download:
+        shown.get_by_role("button", name="Download the sheet").click()
+    assert "</html>" in Path(download.value.path()).read_text()
