@@ -206,6 +206,22 @@ COMMENT ON COLUMN new_trades.tstamp IS 'market time of the execution, UTC';
 COMMENT ON COLUMN new_trades.execution_id IS 'the broker''s id of the execution; a fill is booked once';
 COMMENT ON COLUMN new_trades.created_at IS 'wall time at which the row was written';
 
+CREATE TABLE operator_action (
+    action_id text NOT NULL,
+    batch_id text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    asked_by text NOT NULL,
+    through text NOT NULL,
+    action text NOT NULL,
+    arguments jsonb NOT NULL,
+    done boolean NOT NULL,
+    answer text NOT NULL,
+    recorded_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT operator_action_pkey PRIMARY KEY (action_id)
+);
+CREATE INDEX operator_action_batch ON operator_action (batch_id, at);
+COMMENT ON TABLE operator_action IS 'what an operator asked of a running session: which user of the machine, through which program, with what arguments, and what was answered; at is market time, recorded_at the machine''s; written by trader';
+
 CREATE TABLE optimizer_run (
     optimizer_run_id serial NOT NULL,
     optimizer_session_id text NOT NULL,
@@ -520,4 +536,4 @@ CREATE TRIGGER book_updated AFTER UPDATE ON account_transactions REFERENCING OLD
 
 CREATE TRIGGER touch_modified BEFORE UPDATE ON trade_plan FOR EACH ROW EXECUTE FUNCTION liu_touch_modified();
 
-INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity'), (9, 'result_figures'), (10, 'open_positions'), (11, 'optimizer'), (12, 'round_trips'), (13, 'journal_notes');
+INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity'), (9, 'result_figures'), (10, 'open_positions'), (11, 'optimizer'), (12, 'round_trips'), (13, 'journal_notes'), (14, 'operator_actions');

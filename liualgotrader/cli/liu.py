@@ -24,6 +24,7 @@ The tools beside `trader`.
   liu verify RESULT.zip  play a saved backtest again: it comes out the same, or the first difference is named
   liu data …             the market-data store: import, fetch, import-constituents, list, check, export
   liu kill-switch        cancel all our orders in a running session and let no entries through
+  liu cancel ORDER       cancel one of our working orders in a running session
   liu positions …        adopt, flatten or ignore shares in which our books and the account differ
   liu journal show BATCH the money journal of a batch as a table: what was told and decided, record by record
 
@@ -46,9 +47,14 @@ KILL_SWITCH = """\
 Cancel all our orders in a running session and open nothing more on this account, in later sessions too, until
 `trader resume`. Positions stay, and their strategies may still close them, unless --flatten closes them at once."""
 
+CANCEL = """\
+Ask the broker to cancel one of our orders, and say whether it did. What its strategy does then is the strategy's; a stop or
+target that rests at the broker may be placed again."""
+
 UI = """\
 Serve the pages on this machine and open them in the browser, until Ctrl-C. They show all databases of the data folder, or
-the one that DSN names. Only a backtest that you start there adds something to them."""
+the one that DSN names. They write backtests that you start there, your notes, and with --operate what you ask of running
+sessions: kill switch, stop, cancel, adopt or flatten."""
 
 SIMULATE = """\
 Serve the simulated market alone, until Ctrl-C, for any program that speaks Alpaca's or Polygon's protocol: it prints the variables and
@@ -149,7 +155,7 @@ def run(arguments: Sequence[str]) -> int:
         known = [word for name in ("dsn", "home") if (value := getattr(options, name)) for word in (f"--{name}", value)]
         known += ["--simulated"] if options.simulated else []
         return _program("portfolio", "create", options.amount, options.credit, *known)
-    if options.word in ("positions", "kill-switch"):
+    if options.word in ("positions", "kill-switch", "cancel"):
         return _operate(options)
     return _tool(options)
 
@@ -199,6 +205,8 @@ def _operate(options: argparse.Namespace) -> int:
     if options.word == "positions":
         symbol, strategy = options.symbol.upper(), options.strategy
         request = {"do": "positions", "how": options.how, "symbol": symbol, "strategy": strategy}
+    elif options.word == "cancel":
+        request = {"do": "cancel", "order": options.order}
     else:
         request = {"do": "kill_switch", "flatten": options.flatten, "whole_account": options.whole_account or ""}
     return send_request(Settings.resolve({"home": options.home}), request, options.batch)
@@ -251,12 +259,8 @@ def _add_beginnings(words: argparse._SubParsersAction[argparse.ArgumentParser]) 
     new.add_argument("--folder", default=".", help="where to write it (default: here)")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = parser_of("liu", DESCRIPTION)
-    words = parser.add_subparsers(dest="word", metavar="command")
-    _add_commands(words)
-    _add_beginnings(words)
-    add_data_commands(words)
+def _add_requests(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add what running sessions are asked for."""
     switch = words.add_parser("kill-switch", help="cancel all our orders and stop entries", description=KILL_SWITCH)
     switch.add_argument("--flatten", action="store_true", help="also close our positions at market")
     whole = "act on everything in the account; its last four digits"
@@ -266,9 +270,20 @@ def _parser() -> argparse.ArgumentParser:
     positions.add_argument("how", choices=("adopt", "flatten", "ignore"))
     positions.add_argument("symbol")
     positions.add_argument("--strategy", default="", help="who takes the shares over, if several strategies could")
-    for command in (switch, positions):
+    cancel = words.add_parser("cancel", help="cancel one of our working orders", description=CANCEL)
+    cancel.add_argument("order", metavar="ORDER", help="its id: `trader status --orders` shows it")
+    for command in (switch, positions, cancel):
         command.add_argument("--batch", default="", help="the session, if several are running")
         command.add_argument("--home", help="the data folder (LIU_HOME)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of("liu", DESCRIPTION)
+    words = parser.add_subparsers(dest="word", metavar="command")
+    _add_commands(words)
+    _add_beginnings(words)
+    add_data_commands(words)
+    _add_requests(words)
     market = words.add_parser("simulate", help="serve the simulated market alone", description=SIMULATE)
     market_options(market)
     market.add_argument("--seed", type=int, default=0, help="of the generated market (default 0)")
@@ -314,5 +329,10 @@ def _parser() -> argparse.ArgumentParser:
         "--host", default="127.0.0.1", help="(default this machine only; whoever reaches it sees all results)"
     )
     pages.add_argument("--port", type=int, default=8501, help="(default 8501)")
+    pages.add_argument(
+        "--operate", action="store_true", help="with a page that stops, cancels and closes in running sessions"
+    )
+    anywhere = "with --operate and a --host that other machines reach: whoever reaches it may trade, without a password"
+    pages.add_argument("--operate-from-anywhere", action="store_true", help=anywhere)
     pages.add_argument("--no-browser", action="store_true", help="do not open a browser")
     return parser

@@ -1,4 +1,4 @@
-"""`trader status | stop | resume` and `liu kill-switch`: talk to running sessions."""
+"""`trader status | stop | resume`, `liu kill-switch`, `liu positions` and `liu cancel`: talk to running sessions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from liualgotrader.cli.common import complain
 from liualgotrader.cli.screen import PlainScreen, state_line
 from liualgotrader.common.config import Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
-from liualgotrader.supervisor.operator_socket import ask, running_sessions
+from liualgotrader.supervisor.operator_socket import THROUGH, ask, running_sessions
 from liualgotrader.supervisor.view import PositionLine, View, equity_text, masked_account, refusals_text, today_text
 
 
@@ -31,7 +31,7 @@ def send_request(settings: Settings, request: Mapping[str, Any], batch: str = ""
     if len(found) > 1:
         ids = ", ".join(s.batch_id for s in found)
         raise ConfigError(f"{len(found)} sessions are running: {ids}; name one with --batch")
-    answer = ask(found[0], request)
+    answer = ask(found[0], {**request, THROUGH: "command line"})
     print(answer.get("done") or answer.get("refused") or answer.get("error"))
     return 0 if "done" in answer else 2 if "refused" in answer else 3
 

@@ -38,6 +38,8 @@ def run(arguments: Sequence[str]) -> int:
         if options.word == "status":
             return status(Settings.resolve(stated), orders=options.orders, as_document=options.json)
         request = {"do": options.word} | ({"flatten": options.flatten} if options.word == "stop" else {})
+        if options.word == "stop" and options.strategy:
+            request |= {"do": "stop_strategy", "strategy": options.strategy}
         return send_request(Settings.resolve(stated), request, options.batch)
     if options.show_config:
         from liualgotrader.cli.check import show_config

@@ -29,7 +29,7 @@ EPILOG = """\
 commands:
   run      run a session (the default)
   status   show the sessions that are running, or wait for the open
-  stop     end a running session in order (--flatten closes DAY_TRADE positions first)
+  stop     end a running session in order (--flatten closes DAY_TRADE positions first), or --strategy NAME alone
   resume   let entries go on after the kill switch or a stop by the day's loss
 
 settings come from the command line, else the environment, else the tradeplan, else a default:
@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--check", action="store_true", help="load and check everything, say what would run, exit 0 or 2")
     add("--batch", metavar="ID", default="", help="with stop and resume: the session, if several are running")
+    add("--strategy", metavar="NAME", default="", help="with stop: only this strategy; the session goes on")
     add("--orders", action="store_true", help="with status: the newest orders of each session, and their fills")
     add("--show-config", action="store_true", help="print every setting with its source and exit")
     add("--json", action="store_true", help="with status, --check and --show-config: one JSON document")
@@ -101,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         default=None,
         help="with --live: take a plan's limits whole in its first session, not a tenth of them",
     )
-    flag("--flatten", help="at Ctrl-C or stop close DAY_TRADE positions first")
+    flag("--flatten", help="at Ctrl-C or stop close DAY_TRADE positions first; with --strategy all of that strategy")
     flag("--new", help="begin a new batch even if an unfinished one could be resumed")
     flag("--wait", help="on a day without a session, or after the close, wait for the next one")
     flag("--keep", help="keep simulated market and database after the session")

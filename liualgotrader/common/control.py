@@ -64,12 +64,28 @@ class DeskPosition(msgspec.Struct, frozen=True):
     day_trade: bool
 
 
+class WorkingOrder(msgspec.Struct, frozen=True):
+    """An order that may still trade; prices in US dollars per share."""
+
+    client_order_id: str
+    slot: int
+    strategy: str
+    symbol: str
+    side: str
+    quantity: Decimal
+    filled: Decimal
+    type: str
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    state: str
+
+
 class DeskView(msgspec.Struct, frozen=True):
     """What the order desk shows of itself at one moment; money in US dollars, None where it is not known."""
 
     positions: tuple[DeskPosition, ...]
     unprotected: tuple[DeskPosition, ...]  # without a stop, planned or resting
-    open_orders: tuple[str, ...]  # client order ids
+    open_orders: tuple[WorkingOrder, ...]
     foreign: dict[str, Decimal]  # signed shares in the account that are not ours
     quarantined: dict[str, str]  # by symbol, why nothing is opened in it
     entries_stopped: dict[str, str]  # by condition, why nothing is opened at all

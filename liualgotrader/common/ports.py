@@ -30,6 +30,7 @@ from liualgotrader.common.rows import (
     FilledTrade,
     GainLossRow,
     HonestyCheck,
+    OperatorAction,
     OptimizerRow,
     OptimizerSession,
     PickRow,
@@ -207,6 +208,7 @@ class Store(Protocol):
         """Return (strategy, symbol) pairs that are never called again this session."""
 
     async def save_signals(self, signals: Sequence[SignalRow]) -> None: ...
+    async def save_operator_actions(self, actions: Sequence[OperatorAction]) -> None: ...
 
     async def apply(self, batch_id: str, rows: Sequence[Row], before: Progress = ...) -> Progress:
         """Write the gateway's next rows, those that follow on `before`, and return the progress after them.

@@ -249,6 +249,23 @@ class PickRow(msgspec.Struct, frozen=True):
     at: int
 
 
+class OperatorAction(msgspec.Struct, frozen=True):
+    """What an operator asked of a running session, and the answer; `action_id` is unique.
+
+    `asked_by` is the user of the machine whose program asked, as the system names him, `through` what that program says it is.
+    """
+
+    action_id: str
+    batch_id: str
+    at: int  # market time
+    asked_by: str
+    through: str
+    action: str  # the request's name
+    arguments: dict[str, Any]
+    done: bool
+    answer: str
+
+
 class FilledTrade(msgspec.Struct, frozen=True):
     """One stored execution, read back for books, summaries and analysis. `because` is what `why_sent` says of its order."""
 

@@ -13,7 +13,7 @@ from liualgotrader.common.clock import SECOND, as_datetime, clock_text
 from liualgotrader.common.control import OperatorRequest
 from liualgotrader.common.errors import BadData, OutsideError
 from liualgotrader.common.money import plain
-from liualgotrader.common.orders import Fill, OrderNews
+from liualgotrader.common.orders import CancelIntent, Fill, OrderNews
 from liualgotrader.ipc.child_process import Child
 from liualgotrader.order_gateway.account_lock import AccountLock
 from liualgotrader.order_gateway.journaled_desk import JournaledDesk
@@ -81,6 +81,8 @@ class OperatorRequests:
                 slot = request.arguments.get("slot")
                 self._tell(Flatten(int(slot) if slot is not None else None, "an operator said so"))
                 self._answer(request, self._positions_text("are being closed at market"))
+            case "cancel":
+                self._cancel(request)
             case "positions":
                 self._put(partial(self._resolve, request))
             case "orders":
@@ -114,22 +116,39 @@ class OperatorRequests:
             self._child.notice("ERROR", f"the kill switch is on{said}")
         working = set(desk.working())
         self._tell(KillSwitch(bool(arguments.get("flatten")), reason, whole))
-        confirming = asyncio.ensure_future(self._confirm(request, working, said))
+
+        def answer(cancelled: str) -> str:
+            kept = self._positions_text("are being closed at market" if arguments.get("flatten") else "kept")
+            return f"the kill switch is on: {cancelled}, {kept}, nothing is opened until `trader resume`{said}"
+
+        self._answer_when_cancelled(request, working, answer)
+
+    def _cancel(self, request: OperatorRequest) -> None:
+        asked = str(request.arguments.get("order") or "")
+        order = next((o for o in self._journaled.desk.facts().open_orders if o.client_order_id == asked), None)
+        if order is None:
+            self._answer(request, f"no order {asked!r:.80} is working; `trader status --orders` shows all", done=False)
+            return
+        self._tell(CancelIntent(asked, order.slot, self._child.clock.now(), "an operator took it back"))
+        self._answer_when_cancelled(request, {asked}, lambda cancelled: f"{order.side} {order.symbol}: {cancelled}")
+
+    def _answer_when_cancelled(self, request: OperatorRequest, orders: set[str], text: Callable[[str], str]) -> None:
+        """Answer once the broker has cancelled the orders, or after a while with how far it got."""
+
+        async def confirm() -> None:
+            clock, desk = self._child.clock, self._journaled.desk
+            until = clock.machine() + int(_CANCEL_SECONDS * SECOND)
+            left = orders
+            while left and clock.machine() < until:
+                await clock.sleep(_LOOK_SECONDS)
+                left = orders & set(desk.working())
+            done, all_of = len(orders) - len(left), f"of {len(orders)} " if left else ""
+            noun = "order" if len(orders) == 1 else "orders"
+            self._answer(request, text(f"{done} {all_of}{noun} cancelled" + (" so far" if left else "")))
+
+        confirming = asyncio.ensure_future(confirm())
         self._confirming.add(confirming)
         confirming.add_done_callback(self._confirming.discard)
-
-    async def _confirm(self, request: OperatorRequest, working: set[str], said: str) -> None:
-        """Answer once the broker has cancelled what worked, or after a while with how far it got."""
-        clock, desk = self._child.clock, self._journaled.desk
-        until = clock.machine() + int(_CANCEL_SECONDS * SECOND)
-        left = working
-        while left and clock.machine() < until:
-            await clock.sleep(_LOOK_SECONDS)
-            left = working & set(desk.working())
-        done, all_of = len(working) - len(left), f"of {len(working)} " if left else ""
-        taken = f"{done} {all_of}{'order' if len(working) == 1 else 'orders'} cancelled" + (" so far" if left else "")
-        kept = self._positions_text("are being closed at market" if request.arguments.get("flatten") else "kept")
-        self._answer(request, f"the kill switch is on: {taken}, {kept}, nothing is opened until `trader resume`{said}")
 
     def _resume(self) -> str:
         """Lift the kill switch and a stop by the day's loss, and return what that changed."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from liualgotrader.common.control import DeskPosition, DeskView
+from liualgotrader.common.control import DeskPosition, DeskView, WorkingOrder
 from liualgotrader.common.money import ZERO
 from liualgotrader.common.orders import (
     BrokerAccount,
@@ -220,7 +220,22 @@ class Desk:
         return DeskView(
             positions=positions,
             unprotected=tuple(p for p in positions if p.stop is None and p.resting_stop is None),
-            open_orders=tuple(self.working()),
+            open_orders=tuple(
+                WorkingOrder(
+                    client_order_id=order.client_order_id,
+                    slot=order.slot,
+                    strategy=state.slots[order.slot].strategy,
+                    symbol=order.symbol,
+                    side=order.side,
+                    quantity=order.intent.quantity,
+                    filled=order.filled,
+                    type=order.intent.type,
+                    limit_price=order.intent.limit_price,
+                    stop_price=order.intent.stop_price,
+                    state=order.state,
+                )
+                for order in state.orders.all_working()
+            ),
             foreign={symbol: shares for symbol, shares in state.broker_view.foreign.items() if shares},
             quarantined=dict(state.quarantine.reasons),
             entries_stopped=dict(state.conditions),

@@ -10,7 +10,15 @@ from uuid import UUID
 import msgspec
 
 from liualgotrader.common.errors import BadData
-from liualgotrader.common.rows import AlgoRunRow, BatchResult, BatchRow, PickRow, ResultFigures, SignalRow
+from liualgotrader.common.rows import (
+    AlgoRunRow,
+    BatchResult,
+    BatchRow,
+    OperatorAction,
+    PickRow,
+    ResultFigures,
+    SignalRow,
+)
 from liualgotrader.common.secret import without_secrets
 from liualgotrader.store.column_values import (
     clean_text,
@@ -112,6 +120,10 @@ SAVE_SIGNALS = f"""
     {insert_into("signals", ("signal_id", *SignalRow.__struct_fields__))}
     ON CONFLICT (signal_id) DO UPDATE SET outcome = excluded.outcome
 """
+SAVE_OPERATOR_ACTIONS = f"""
+    {insert_into("operator_action", OperatorAction.__struct_fields__)}
+    ON CONFLICT (action_id) DO NOTHING
+"""
 KEY_LOAD = "SELECT value FROM keystore WHERE key = $1"
 KEY_SAVE = """
     INSERT INTO keystore (key, value, tstamp) VALUES ($1, $2, now())
@@ -120,7 +132,7 @@ KEY_SAVE = """
 
 
 class SessionTables(Tables):
-    """`batch`, `algo_run`, `assignment`, `trending_tickers`, `rejects`, `signals`, `keystore`."""
+    """`batch`, `algo_run`, `assignment`, `trending_tickers`, `rejects`, `signals`, `operator_action`, `keystore`."""
 
     async def begin_batch(self, batch: BatchRow) -> None:
         """Write the batch, unless it is there."""
@@ -201,6 +213,11 @@ class SessionTables(Tables):
         """Write signals once each; the last outcome of an order counts."""
         if signals:
             await self._database.execute(SAVE_SIGNALS, json_text(signal_columns(signals)))
+
+    async def save_operator_actions(self, actions: Sequence[OperatorAction]) -> None:
+        """Write what operators asked for, each once."""
+        rows = [{**columns_of(one), "arguments": without_secrets(one.arguments)} for one in actions]
+        await self._database.execute(SAVE_OPERATOR_ACTIONS, json_text(rows))
 
     async def key_load(self, key: str) -> str | None:
         """Return the value of the key, None if it has none."""

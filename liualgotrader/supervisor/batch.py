@@ -22,7 +22,7 @@ from liualgotrader.analytics.summary import summarize
 from liualgotrader.common.errors import ConfigError, MoneyNeedsAPerson
 from liualgotrader.common.order_id import batch_part
 from liualgotrader.common.ports import Store
-from liualgotrader.common.rows import AlgoRunRow, BatchRow
+from liualgotrader.common.rows import AlgoRunRow, BatchRow, OperatorAction
 from liualgotrader.common.secret import without_secrets
 from liualgotrader.common.session_plan import PLAN_FILE, SlotPlan, read_plan
 from liualgotrader.common.tradeplan import Simulation, TradePlan
@@ -170,6 +170,8 @@ class BatchFinder:
             lock.release()
             return None
         await store_spooled_signals(journal_dir, self._store)
+        if (end := kept_end(journal_dir)) is not None:
+            await self._store.save_operator_actions(end.actions)
         end_file(journal_dir).forget()
         real_money = wanted.environment == "PROD"
         layout = stored_layout(found.layout, wanted.strategies, found.batch_id, whatever_the_plan=real_money)
@@ -189,6 +191,7 @@ class BatchFinder:
         _, opening = await results.executions()
         result = await consolidate.trades(batch_id, self._store, opening)
         end = kept_end(journal_dir) or cut_off
+        await self._store.save_operator_actions(end.actions)
         await self.end(batch_id, end.at, end.reason, end.runs)
         end_file(journal_dir).forget()
         if rows:
@@ -389,11 +392,12 @@ _RESERVE_BYTES = 64 * 1024
 
 
 class PendingEnd(msgspec.Struct, frozen=True):
-    """When, ns UTC, and why a batch ended, and the runs that ended before it with their reasons."""
+    """When, ns UTC, and why a batch ended, the runs that ended before it with their reasons, and what operators did unstored."""
 
     at: int
     reason: str
     runs: tuple[tuple[int, str], ...] = ()
+    actions: tuple[OperatorAction, ...] = ()
 
 
 def end_file(journal_dir: Path) -> ReservedFile:

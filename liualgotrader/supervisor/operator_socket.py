@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
 import shutil
 import socket
+import struct
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +29,8 @@ from liualgotrader.ipc.address import forget_address, socket_address
 SOCKET = "operator.sock"
 _ANSWER_SECONDS = 10.0
 _FOLDER = "trader-"  # and the process id
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+ASKED_BY, THROUGH = "asked_by", "through"  # in a request: the user, and what the program that asks says it is
 
 Answer = Mapping[str, Any]
 Answering = Callable[[Mapping[str, Any]], Awaitable[Answer]]
@@ -108,10 +112,24 @@ class OperatorSocket:
                     answer: Answer = {"error": str(error)}
                 else:
                     valid = isinstance(request, dict)
-                    answer = await self._answer(request) if valid else {"error": "a request is a JSON object"}
+                    answer = {"error": "a request is a JSON object"}
+                    if valid:
+                        answer = await self._answer({**request, ASKED_BY: _user_of(writer)})
                 writer.write(msgspec.json.encode(answer) + b"\n")
                 await writer.drain()
         writer.close()
+
+
+def _user_of(writer: asyncio.StreamWriter) -> str:
+    """Return the name of the user whose program asks: the system tells, where it can; only we and root can open the socket."""
+    uid = os.getuid()
+    if option := getattr(socket, "SO_PEERCRED", None):
+        told = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
+        _, uid, _ = _CREDENTIALS.unpack(told)
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

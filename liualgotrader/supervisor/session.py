@@ -8,6 +8,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
@@ -17,7 +18,7 @@ from liualgotrader.common.clock import WallClock
 from liualgotrader.common.config import Settings
 from liualgotrader.common.control import ANNOUNCED, ROWS_LEFT, UNANNOUNCED, OperatorRequest
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError, OutsideError
-from liualgotrader.common.rows import ResultFigures
+from liualgotrader.common.rows import OperatorAction, ResultFigures
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners_runner.scanner_marks import ScannerMarks, StoppedScanner
@@ -37,7 +38,7 @@ from liualgotrader.supervisor.ending import (
     say_summary,
     unserved,
 )
-from liualgotrader.supervisor.operator_socket import OperatorSocket, remove_killed
+from liualgotrader.supervisor.operator_socket import ASKED_BY, THROUGH, OperatorSocket, remove_killed
 from liualgotrader.supervisor.plan_inspection import StrategyFacts
 from liualgotrader.supervisor.prepare import Preparation, Prepared
 from liualgotrader.supervisor.request import TraderRequest
@@ -59,7 +60,11 @@ _DATABASE_TRIES = 5
 _ANSWERED_SECONDS = 0.1  # machine time between an answer and what follows from it
 _GATEWAY_SECONDS = 8.0  # machine time for the order gateway's answer
 _FRESH_SECONDS = 2.0  # machine time that an answer to `trader status` waits for the record
-_OF_THE_GATEWAY = ("kill_switch", "resume", "positions", "orders")
+_OF_THE_GATEWAY = ("kill_switch", "resume", "positions", "cancel", "orders")
+_ONLY_LOOKS = ("status", "orders")
+_STOPPED_BY_HAND = "an operator stopped it"
+_MOST_NAME = 80  # characters of what a program says that it is, or wants
+_LEFT_OPEN = "their stop or target, those of DAY_TRADE until the end of the day"
 _NONE_LEFT = "and no other is left (what is open is closed at its stop or target, DAY_TRADE at the end of the day)"
 _INTERRUPTED = Ending(130, "interrupted", "interrupted by Ctrl-C", by_hand=True)
 _TOLD_TO_STOP = Ending(0, "stopped", "", by_hand=True)
@@ -179,6 +184,7 @@ class RunningSession:
         alone = self._tradeplan.skip_existing or request.account_is_new
         self._results = Results(store, plan.environment, plan.batch_id, self._strategies, alone=alone)
         self._writing: set[asyncio.Task[None]] = set()  # to the record, aside
+        self._actions: list[OperatorAction] = []  # that the record has not got yet
         self._said_stopped: set[tuple[str, str]] = set()
         self._account_said = False
         self._never_ran: set[int] = set()  # slots that were stopped before their consumer took part
@@ -224,7 +230,27 @@ class RunningSession:
             self._ending.set_result(ending)
 
     async def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Do what an operator requests and return the answer."""
+        """Do what an operator requests, write it down unless he only looks, and return the answer."""
+        answer = await self._carry_out(request)
+        if (name := str(request.get("do"))[:_MOST_NAME]) not in _ONLY_LOOKS:
+            said = str(answer.get("done") or answer.get("refused") or answer.get("error"))
+            action = OperatorAction(
+                action_id=str(uuid4()),
+                batch_id=self.stack.plan.batch_id,
+                at=self._market_now(),
+                asked_by=str(request.get(ASKED_BY, "")),
+                through=str(request.get(THROUGH, ""))[:_MOST_NAME],
+                action=name,
+                arguments={k: v for k, v in request.items() if k not in ("do", ASKED_BY, THROUGH)},
+                done="done" in answer,
+                answer=said,
+            )
+            say(log, "operator_action", asked_by=action.asked_by, through=action.through, action=name, answer=said)
+            self._actions.append(action)
+            self._do_aside(self._write_actions())
+        return answer
+
+    async def _carry_out(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         match request.get("do"):
             case "status":
                 with suppress(TimeoutError):
@@ -235,12 +261,30 @@ class RunningSession:
                 self._flatten = self._flatten or bool(request.get("flatten"))
                 self.end(_TOLD_TO_STOP)
                 return {"done": f"batch {self.stack.plan.batch_id} is being stopped"}
+            case "stop_strategy":
+                return await self._stop_strategy(str(request.get("strategy")), flatten=bool(request.get("flatten")))
             case str(name) if name in _OF_THE_GATEWAY:
-                wanted = OperatorRequest(name, {key: value for key, value in request.items() if key != "do"})
+                return await self._ask_gateway(name, {key: value for key, value in request.items() if key != "do"})
             case other:
                 return {"error": f"unknown request {other!r:.40}"}
+
+    async def _stop_strategy(self, name: str, *, flatten: bool) -> Mapping[str, Any]:
+        slots = [s.slot for s in self.stack.plan.slots if s.strategy == name and not s.stopped]
+        if not slots:
+            run = ", ".join(dict.fromkeys(s.strategy for s in self.stack.plan.slots if not s.stopped))
+            return {"refused": f"no strategy {name!r:.80} runs; there is {run or 'none'}"}
+        for slot in slots:
+            self.stack.stop_slot(slot, _STOPPED_BY_HAND)
+        closing = [self._ask_gateway("flatten", {"slot": slot}) for slot in slots if flatten]
+        for answer in await asyncio.gather(*closing):
+            if "done" not in answer:
+                return {"error": f"strategy {name} is stopped, but its positions may stay open: {answer['error']}"}
+        left = "are being closed at market" if flatten else f"stay until {_LEFT_OPEN}"
+        return {"done": f"strategy {name} is stopped: its entries are taken back, its positions {left}"}
+
+    async def _ask_gateway(self, name: str, arguments: dict[str, Any]) -> Mapping[str, Any]:
         try:
-            answer = await self.stack.ask("order_gateway", wanted, _GATEWAY_SECONDS)
+            answer = await self.stack.ask("order_gateway", OperatorRequest(name, arguments), _GATEWAY_SECONDS)
         except OutsideError as error:
             return {"error": str(error)}
         if answer is None:
@@ -334,6 +378,12 @@ class RunningSession:
         with suppress(LiuError):
             if await self._prepared.record.keep_alive():
                 self.notice("WARNING", "PostgreSQL was killed and is started again")
+            await self._write_actions()
+
+    async def _write_actions(self) -> None:
+        if some := self._actions[:]:
+            await self._prepared.record.store.save_operator_actions(some)
+            self._actions = [one for one in self._actions if one not in some]
 
     async def _look_at_trade_plans(self) -> None:
         if not self._tradeplan.file_only and not self._tradeplan.test_scanners:
@@ -405,7 +455,10 @@ class RunningSession:
     def _unfinished(self, ending: Ending, reason: str) -> Ending:
         """Keep the end that the record does not have yet beside the journal, for the next `trader`."""
         try:
-            keep_end(self._prepared.batch.journal_dir, PendingEnd(self._market_now(), reason, self._stopped_runs()))
+            keep_end(
+                self._prepared.batch.journal_dir,
+                PendingEnd(self._market_now(), reason, self._stopped_runs(), tuple(self._actions)),
+            )
         except OSError as error:
             warn(log, "end_lost", error=error)
         return ending
@@ -417,6 +470,7 @@ class RunningSession:
     async def _analyse(self, ending: Ending) -> Ending:
         """Analyse the batch, write its end, show the summary, and return the ending, worse if a person must act."""
         prepared, plan, figures = self._prepared, self.stack.plan, self._figures
+        await self._write_actions()
         _, opening = await self._results.executions()
         result = await consolidate.trades(plan.batch_id, prepared.record.store, opening)
         view = figures.view()

@@ -26,6 +26,7 @@ from liualgotrader.common.rows import (
     ForeignRow,
     GainLossRow,
     HonestyCheck,
+    OperatorAction,
     OptimizerRow,
     OptimizerSession,
     OrderEventRow,
@@ -308,6 +309,13 @@ class StoreContract:
         await store.save_signals(wanted)
         await store.save_signals([])
         assert await record.count("signals") == 2
+
+    async def test_what_an_operator_did_is_there_once_and_stays_as_it_was(self, store: Store, record: Record) -> None:
+        done = OperatorAction("1", BATCH, OPEN, "ann\0", "page", "kill_switch", {"flatten": True}, True, "it is on")
+        await store.save_operator_actions([done])
+        await store.save_operator_actions([done, msgspec.structs.replace(done, action_id="2", action="resume")])
+        await store.save_operator_actions([])
+        assert await record.count("operator_action") == 2
 
     async def test_what_becomes_of_an_order_replaces_the_outcome_of_its_signal(
         self, store: Store, record: Record
@@ -865,6 +873,7 @@ class MemoryRecord:
     async def count(self, table: str) -> int:
         tables: dict[str, int] = {
             "signals": len(self.database.signals),
+            "operator_action": len(self.database.actions),
             "order_events": len(self.database.events),
             "foreign_positions": len(self.database.foreign),
             "account_activities": len(self.database.activities),

@@ -26,6 +26,7 @@ from liualgotrader.common.rows import (
     ForeignRow,
     GainLossRow,
     HonestyCheck,
+    OperatorAction,
     OptimizerRow,
     OptimizerSession,
     OrderEventRow,
@@ -82,6 +83,7 @@ class MemoryDatabase:
     picks: dict[PickRow, None] = field(default_factory=dict)
     rejects: dict[tuple[str, str, str], int] = field(default_factory=dict)
     signals: dict[bytes, SignalRow] = field(default_factory=dict)
+    actions: dict[str, OperatorAction] = field(default_factory=dict)
     orders: dict[str, OrderRow] = field(default_factory=dict)
     events: dict[tuple[str, int], OrderEventRow] = field(default_factory=dict)
     trades: dict[str, TradeRow] = field(default_factory=dict)
@@ -207,6 +209,10 @@ class MemoryStore:
         for signal in signals:
             one = msgspec.structs.replace(signal, outcome="") if signal.client_order_id is not None else signal
             self._data.signals[msgspec.json.encode(one)] = signal
+
+    async def save_operator_actions(self, actions: Sequence[OperatorAction]) -> None:
+        for action in actions:
+            self._data.actions.setdefault(action.action_id, action)
 
     # --- the gateway's rows -------------------------------------------------------------------
 

@@ -281,6 +281,13 @@ async def test_an_operator_is_answered_with_what_was_done(stack: Stack) -> None:
     assert await answered(stack, consumer, OperatorRequest("resume", ticket=3)) == nothing
     settle = OperatorRequest("positions", {"how": "adopt", "symbol": symbol}, ticket=4)
     assert "there is nothing to settle" in await answered(stack, consumer, settle)
+    third = consumer.order(1, Side.BUY, 1, symbol, limit, limit=True, stays=True)
+    await consumer.until(lambda: consumer.state(third) is OrderState.ACKNOWLEDGED)
+    taken = await answered(stack, consumer, OperatorRequest("cancel", {"order": third}, ticket=6))
+    assert taken == f"buy {symbol}: 1 order cancelled"
+    assert consumer.state(third) is OrderState.CANCELED
+    gone = await answered(stack, consumer, OperatorRequest("cancel", {"order": third}, ticket=7))
+    assert gone.startswith(f"no order '{third}' is working")
     assert "knows no order 'dance'" in await answered(stack, consumer, OperatorRequest("dance", ticket=5))
     assert await stack.stop_gateway(flatten=True) == 0
     consumer.close()

@@ -41,7 +41,10 @@ def test_the_session_is_told_symbol_and_settlement(
     thread.join(60)
     loop.close()
     assert (status, capsys.readouterr().out.strip()) == (expected, "told")
-    assert heard == [{"do": "positions", "how": "flatten", "symbol": "AAPL", "strategy": "beta"}]
+    (request,) = heard
+    asked = {"do": "positions", "how": "flatten", "symbol": "AAPL", "strategy": "beta"}
+    assert asked.items() <= request.items()
+    assert request["through"] == "command line"
 
 
 def test_what_settles_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,7 @@ WITHOUT_A_TABLE = {
     "liu db start",
     "liu db stop",
     "liu journal",
+    "liu cancel",
     "liu kill-switch",
     "liu mine",
     "liu new",

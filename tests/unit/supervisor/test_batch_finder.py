@@ -9,7 +9,7 @@ from msgspec import structs
 
 from liualgotrader.common.clock import WallClock
 from liualgotrader.common.orders import BrokerPosition
-from liualgotrader.common.rows import AlgoRunRow, ForeignRow, OrderEventRow, OrderRow, TradeRow
+from liualgotrader.common.rows import AlgoRunRow, ForeignRow, OperatorAction, OrderEventRow, OrderRow, TradeRow
 from liualgotrader.order_gateway.journaled_desk import JOURNAL_FILE, JournaledDesk
 from liualgotrader.orders.desk_messages import Begin, BrokerSnapshot, Recovered
 from liualgotrader.supervisor.batch import Batch, BatchFinder, BatchLock, BatchTerms, PendingEnd, keep_end, kept_end
@@ -79,8 +79,10 @@ async def test_a_batch_that_came_to_its_end_keeps_that_end(tmp_path: Path) -> No
     first = await first_batch(store, tmp_path)
     run = AlgoRunRow(first.batch_id, 1, "Day", "SIMULATED", "1", {}, 0)
     run_id = await store.begin_algo_run(run)
-    keep_end(first.journal_dir, PendingEnd(77, "market close", ((run_id, "raised KeyError"),)))
+    done = OperatorAction("1", first.batch_id, 5, "ann", "page", "stop", {}, True, "it is being stopped")
+    keep_end(first.journal_dir, PendingEnd(77, "market close", ((run_id, "raised KeyError"),), (done,)))
     await next_batch(store, tmp_path)
+    assert list(store._data.actions.values()) == [done]
     assert store._data.ends[first.batch_id] == (77, "market close")
     assert (store._data.runs[run_id].ended_at, store._data.runs[run_id].end_reason) == (77, "raised KeyError")
     assert kept_end(first.journal_dir) is None

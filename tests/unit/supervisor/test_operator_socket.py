@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from getpass import getuser
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,10 @@ async def told(folder: Path, lines: list[bytes]) -> list[dict[str, Any]]:
 async def test_a_line_that_is_no_request_is_answered_in_one_sentence(
     tmp_path: Path, line: bytes, sentence: str
 ) -> None:
-    bad, good = await told(tmp_path, [line, b'{"do":"status"}'])
+    bad, good = await told(tmp_path, [line, b'{"do":"status","asked_by":"somebody else"}'])
     assert list(bad) == ["error"] and "\n" not in bad["error"]
     assert bad["error"].startswith(sentence) or sentence.startswith("the message cannot")
-    assert good == {"asked": {"do": "status"}}
+    assert good == {"asked": {"do": "status", "asked_by": getuser()}}, "who asks is not for him to say"
 
 
 @examples(40, suppress_health_check=list(HealthCheck))

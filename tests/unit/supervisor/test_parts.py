@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from decimal import Decimal
+from getpass import getuser
 from pathlib import Path
 from typing import Any, cast
 
@@ -183,7 +184,7 @@ async def test_the_operators_socket_answers_its_owner_and_disappears(tmp_path: P
     (listed,) = await asyncio.to_thread(running_sessions, tmp_path)
     assert (listed.batch_id, Path(listed.socket).stat().st_mode & 0o777) == (f"waiting-{os.getpid()}", 0o600)
     assert await asyncio.to_thread(ask, listed, {"do": "stop"}) == {"done": "yes"}
-    assert asked == [{"do": "stop"}]
+    assert asked == [{"do": "stop", "asked_by": getuser()}]
     await operator_socket.close()
     assert running_sessions(tmp_path) == []
     with pytest.raises(OutsideError, match="does not answer"):

@@ -27,7 +27,11 @@ from tests.fakes.supervisor import RecordingScreen, plan_in
 class Record:
     """An open database without a server behind it."""
 
-    store = MemoryStore()
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+
+    async def keep_alive(self) -> bool:
+        return False
 
 
 @pytest.fixture
@@ -72,7 +76,9 @@ async def test_a_session_that_runs_answers_for_itself_and_for_the_order_gateway(
     facts = (StrategyFacts("Breakout", run_all=False),)
     folders = (Path(plan.run_dir), Path(plan.journal_dir), Path(plan.log_dir))
     batch = Batch(plan.batch_id, lay_out(facts, 1), 0, False, *folders)
-    prepared = Prepared(facts, cast(Any, Record()), cast(Any, None), batch, plan, page, None, (), "")
+    record = Record()
+    record.store.database.reachable = False  # what is asked for meanwhile is written later
+    prepared = Prepared(facts, cast(Any, record), cast(Any, None), batch, plan, page, None, (), "")
     settings, screen = Settings.resolve({"home": str(tmp_path)}, {}), RecordingScreen()
     preparation = Preparation(
         TraderRequest(), settings, TradePlan(), screen, {}, lambda _: None, lambda _: None, WallClock()
@@ -83,5 +89,20 @@ async def test_a_session_that_runs_answers_for_itself_and_for_the_order_gateway(
         "error": "order_gateway is not available right now; try again"
     }
     assert await running.answer({"do": "dance"}) == {"error": "unknown request 'dance'"}
-    assert await running.answer({"do": "stop", "flatten": True}) == {"done": f"batch {plan.batch_id} is being stopped"}
+    assert await running.answer({"do": "stop_strategy", "strategy": "Nobody"}) == {
+        "refused": "no strategy 'Nobody' runs; there is Breakout"
+    }
+    stop = {"do": "stop", "flatten": True, "asked_by": "ann", "through": "page"}
+    assert await running.answer(stop) == {"done": f"batch {plan.batch_id} is being stopped"}
+    record.store.database.reachable = True
+    await running._keep_record()
+    rows = list(record.store.database.actions.values())
+    assert [(row.action, row.done) for row in rows] == [
+        ("positions", False),
+        ("dance", False),
+        ("stop_strategy", False),
+        ("stop", True),
+    ]
+    assert (rows[-1].asked_by, rows[-1].through, rows[-1].arguments) == ("ann", "page", {"flatten": True})
+    assert rows[1].answer == "unknown request 'dance'"
     page.close()
