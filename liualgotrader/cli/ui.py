@@ -9,6 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from liualgotrader.common.endpoint_address import is_loopback
 from liualgotrader.common.errors import ConfigError, OutsideError
 
 _OPTIONS = {
@@ -40,6 +41,11 @@ def ui(options: argparse.Namespace) -> int:
         raise OutsideError(
             f"the pages cannot be served at {options.host}:{options.port} ({error.strerror}): name another --port"
         ) from error
+    if options.operate and not (is_loopback(f"http://{options.host}:{options.port}") or options.operate_from_anywhere):
+        raise ConfigError(
+            f"with --operate whoever reaches {options.host}:{options.port} may stop sessions and close positions, without a"
+            " password: leave --host out, or say --operate-from-anywhere too"
+        )
     app = Path(__file__).parent.parent / "pages" / "app.py"
     told = _OPTIONS | {
         "server.address": options.host,
@@ -49,5 +55,6 @@ def ui(options: argparse.Namespace) -> int:
         "server.headless": "true" if options.no_browser else "false",
     }
     words = [sys.executable, "-m", "streamlit", "run", str(app), *(f"--{name}={value}" for name, value in told.items())]
+    words += ["--", "--operate"] if options.operate else []
     print(f"The pages: http://{options.host}:{options.port}   Ctrl-C ends them.", flush=True)
     os.execv(sys.executable, words)  # noqa: S606

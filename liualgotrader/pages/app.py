@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import streamlit as st
 
 from liualgotrader.common.errors import LiuError
-from liualgotrader.pages import backtest_pages, day_pages, parts, run_page, sheet_page
+from liualgotrader.pages import backtest_pages, day_pages, operate_page, parts, run_page, sheet_page
 
+OPERATE = "--operate"  # the word after which sessions may be acted on
 _PAGES = {
     "Results": [
         ("Day", day_pages.day, "today"),
@@ -36,12 +38,16 @@ _SIDEBAR = 360  # pixels: room for the name of a batch
 def main(first: str = "day") -> None:
     """Show the page that is chosen, at the beginning the `first`."""
     st.set_page_config("LiuAlgoTrader", str(Path(__file__).with_name("icon.svg")), "wide", _SIDEBAR)
+    offered = {
+        **_PAGES,
+        "Sessions": [("Operate", operate_page.operate, "front_hand")] if OPERATE in sys.argv[1:] else [],
+    }
     pages = {
         section: [
             st.Page(_guarded(show), title=title, icon=f":material/{icon}:", url_path=show.__name__, default=show.__name__ == first)
             for title, show, icon in named
         ]
-        for section, named in _PAGES.items()
+        for section, named in offered.items() if named
     }  # fmt: skip
     st.navigation(pages).run()
 

@@ -22,6 +22,7 @@ from liualgotrader.store.page_queries import (
     GROUPS,
     JOURNAL,
     OPEN,
+    OPERATOR_ACTIONS,
     PICKS,
     REFUSED,
     REFUSED_ORDERS,
@@ -102,6 +103,10 @@ class BatchRows:
     def refused_orders(self, rule: str | None, *, most: int) -> pd.DataFrame:
         """Return the refused orders, of one rule if it is named."""
         return frame(self._fetch(REFUSED_ORDERS, rule, most))
+
+    def operator_actions(self, *, most: int = 200) -> pd.DataFrame:
+        """Return what operators asked of the session, the newest first."""
+        return frame(self._fetch(OPERATOR_ACTIONS, most))
 
     def picks(self) -> pd.DataFrame:
         """Return what scanners picked, by time."""

@@ -89,6 +89,12 @@ REFUSED_ORDERS = """
     ORDER BY s.at LIMIT $3
 """
 
+OPERATOR_ACTIONS = """
+    SELECT at, recorded_at AS "by the machine's clock", action, arguments::text AS arguments, done, answer, asked_by AS "asked by",
+           through
+    FROM operator_action WHERE batch_id = $1 ORDER BY recorded_at DESC, at DESC LIMIT $2
+"""
+
 PICKS = """
     SELECT create_tstamp AS at, symbol, scanner_name AS scanner, coalesce(nullif(strategy_name, ''), 'all') AS strategy
     FROM trending_tickers WHERE batch_id = $1 ORDER BY create_tstamp, trending_id

@@ -454,6 +454,25 @@ def test_a_port_in_use_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> No
         liu.run(["ui", "--no-browser", "--port", str(taken.getsockname()[1])])
 
 
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [("192.0.2.1", []), ("0.0.0.0", []), ("127.0.0.1", None), ("0.0.0.0", ["--operate-from-anywhere"])],
+)
+def test_sessions_are_operated_from_this_machine_unless_a_person_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, host: str, words: list[str] | None
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(socket, "create_server", lambda address: nullcontext())
+    monkeypatch.setattr(os, "execv", lambda program, arguments: started.extend(arguments))
+    asked = ["ui", "--operate", "--host", host, *(words or [])]
+    if words == []:
+        with pytest.raises(LiuError, match="may stop sessions and close positions"):
+            liu.run(asked)
+    else:
+        liu.run(asked)
+        assert started[-2:] == ["--", "--operate"]
+
+
 def test_pages_for_other_machines_ask_nobody_for_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
     monkeypatch.setattr(socket, "create_server", lambda address: nullcontext())
@@ -518,6 +537,7 @@ def _look_at_all_pages(served: subprocess.Popen[str], port: int, *, seeded: bool
                 assert shown.locator("img[src=x]").count() == 0, title
                 wide = "document.querySelector('[data-testid=stMain]')"
                 assert shown.evaluate(f"{wide}.scrollWidth <= {wide}.clientWidth"), title
+            assert shown.get_by_role("link", name="Operate", exact=True).count() == 0, "nobody asked for it"
             if seeded:
                 shown.get_by_role("link", name="Trades", exact=True).click()
                 shown.wait_for_selector(".js-plotly-plot", timeout=60_000)
