@@ -98,6 +98,7 @@ def trades() -> None:
     event: Any = parts.show(
         table.assign(side=table["side"].map({1: "long", -1: "short"})).drop(columns="id"),
         on_select="rerun", selection_mode="single-row", key=f"trips-{page}", height=260,
+        column_order=list(dict.fromkeys(["strategy", "symbol", "side", "quantity", "gain", "r", *table.columns])),
     )  # fmt: skip
     if table["side"].isna().any():
         st.caption(

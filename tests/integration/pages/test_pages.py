@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import json
 import os
@@ -10,7 +11,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import date
 from decimal import Decimal
@@ -18,7 +19,9 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 from urllib.request import urlopen
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -147,6 +150,92 @@ def test_a_day_of_the_calendar_leads_to_its_batch(played: str) -> None:
     assert f"trades?batch={kept['batch_id']}" in shown.markdown[-1].value
 
 
+def drawn(shown: AppTest, place: int) -> list[dict[str, Any]]:
+    """Return what a chart of a page draws."""
+    traces: list[dict[str, Any]] = json.loads(shown.get("plotly_chart")[place].proto.spec)["data"]
+    return traces
+
+
+@pytest.mark.parity(72)
+def test_breakdowns_of_the_calendar_are_sums_over_the_round_trips(played: str) -> None:
+    shown = page("day_pages", "calendar")
+    trips = rows_of(played, "SELECT start_tstamp, end_tstamp, entry_price, gain_value FROM trade_analysis")
+    zone = ZoneInfo("America/New_York")
+    prices = (
+        (1, "below 1 $"),
+        (5, "1 to 5 $"),
+        (10, "5 to 10 $"),
+        (20, "10 to 20 $"),
+        (50, "20 to 50 $"),
+        (100, "50 to 100 $"),
+        (500, "100 to 500 $"),
+    )
+    times = (
+        (1, "below 1 min"),
+        (5, "1 to 5 min"),
+        (15, "5 to 15 min"),
+        (60, "15 to 60 min"),
+        (390, "1 to 6½ h"),
+        (1440, "up to a day"),
+    )
+    ways: list[Callable[[Any], str]] = [
+        lambda t: f"{t['start_tstamp'].astimezone(zone):%H}:00",
+        lambda t: f"{t['start_tstamp'].astimezone(zone):%a}",
+        lambda t: next((name for edge, name in prices if t["entry_price"] < edge), "above 500 $"),
+        lambda t: next((name for edge, name in times if (t["end_tstamp"] - t["start_tstamp"]).total_seconds() / 60 < edge), "longer"),
+    ]  # fmt: skip
+    for place, way in zip((1, 3, 2, 4), ways, strict=True):  # by columns
+        summed: dict[str, Decimal] = {}
+        for trip in trips:
+            summed[way(trip)] = summed.get(way(trip), Decimal(0)) + trip["gain_value"]
+        (bars,) = drawn(shown, place)
+        y = np.frombuffer(base64.b64decode(bars["y"]["bdata"]), bars["y"]["dtype"])
+        assert dict(zip(bars["x"], y, strict=True)) == pytest.approx(
+            {name: float(gain) for name, gain in summed.items()}
+        )
+
+
+def test_a_search_is_shown_as_its_rows_say(record: str) -> None:
+    result = {"plateau": {"score": 0.75}, "deflated_sharpe": 0.5, "walk_forward": {"sharpe_ratio": 1.25}}
+    rows_of(
+        record,
+        "INSERT INTO optimizer_session (optimizer_session_id, started_at, configuration, end_reason, result)"
+        " VALUES ('s', now(), '{\"objective\": \"sharpe_ratio\"}', 'all combinations were played', $1::text::jsonb) RETURNING 1",
+        json.dumps(result),
+    )
+    # fast, slow, objective of the whole time; then of each window's best, in sample and after it.
+    points = [(1, 10, 0.5), (1, 20, 2.0), (2, 10, 1.5), (2, 20, -1.0)]
+    for number, (fast, slow, objective) in enumerate(points):
+        folds = [
+            (0, False, objective),
+            *((fold, out, 3.0 - fold - out) for fold in (1, 2) for out in (False, True) if number == 1),
+        ]
+        for fold, out, value in folds:
+            rows_of(
+                record,
+                "INSERT INTO optimizer_run (optimizer_session_id, batch_id, number, point, objective, figures, fold, out_of_sample, played_by, failure, seconds, equity)"
+                " VALUES ('s', '', $1, $2::text::json, $3, '{}', $4, $5, '', '', 1, '{}') RETURNING 1",
+                number, json.dumps({"fast": fast, "slow": slow}), value, fold, out,
+            )  # fmt: skip
+    shown = page("backtest_pages", "searches")
+    assert [metric.value for metric in shown.metric] == ["2.0000", "0.75", "50.00 %", "1.25"]
+    ranking = shown.dataframe[0].value
+    assert ranking[["fast", "slow", "sharpe_ratio"]].to_numpy().tolist() == [
+        [1, 20, 2.0],
+        [2, 10, 1.5],
+        [1, 10, 0.5],
+        [2, 20, -1.0],
+    ]
+    (cells,) = drawn(shown, 0)
+    assert (cells["x"], cells["y"], cells["z"]) == (["1", "2"], ["10", "20"], [[0.5, 1.5], [2.0, -1.0]])
+    (lines,) = drawn(shown, 1)
+    assert [axis["label"] for axis in lines["dimensions"]] == ["fast", "slow", "sharpe_ratio"]
+    assert {trace["name"]: trace["y"] for trace in drawn(shown, 2)} == {
+        "in sample": [2.0, 1.0],
+        "out of sample": [1.0, 0.0],
+    }
+
+
 def test_notes_and_tags_are_kept_and_found_again(played: str) -> None:
     hostile = "late'); DROP TABLE batch; --"
     shown = page("day_pages", "journal")
@@ -188,8 +277,8 @@ def test_a_portfolio_is_valued_over_time_beside_a_benchmark(record: str) -> None
     told = {metric.label: metric.value for metric in shown.metric}
     # 5,000 $ and 10 x (110 - 100) less two dollars of fees; 200 $ were paid in. Nothing is held any more.
     assert (told["Equity"], told["Cash"], told["Exposure"]) == ("5,098.00 $", "5,298.00 $", "0.00 %")
-    drawn = json.loads(shown.get("plotly_chart")[0].proto.spec)["data"]
-    assert {f"{tickers(3)[1]} held", "equity", "cash", "exposure"} <= {line["name"] for line in drawn}
+    lines = {line["name"] for line in drawn(shown, 0)}
+    assert {f"{tickers(3)[1]} held", "equity", "cash", "exposure"} <= lines
     shown.sidebar.text_input[0].set_value("../../etc/passwd").run()
     assert "is no symbol" in shown.info[0].value
 
