@@ -50,11 +50,18 @@ def ui(options: argparse.Namespace) -> int:
     told = _OPTIONS | {
         "server.address": options.host,
         "server.port": str(options.port),
-        # Else streamlit asks a host outside for the address of a machine that serves on all of its own.
+        # Else streamlit names addresses that it has to look for.
         "browser.serverAddress": "localhost" if options.host in ("0.0.0.0", "::") else options.host,  # noqa: S104
         "server.headless": "true" if options.no_browser else "false",
     }
-    words = [sys.executable, "-m", "streamlit", "run", str(app), *(f"--{name}={value}" for name, value in told.items())]
+    words = [
+        sys.executable,
+        "-m",
+        "liualgotrader.pages.serve",
+        "run",
+        str(app),
+        *(f"--{name}={value}" for name, value in told.items()),
+    ]
     words += ["--", "--operate"] if options.operate else []
     print(f"The pages: http://{options.host}:{options.port}   Ctrl-C ends them.", flush=True)
     os.execv(sys.executable, words)  # noqa: S606

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import itertools
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -562,13 +564,77 @@ def test_sessions_are_operated_from_this_machine_unless_a_person_says_otherwise(
         assert started[-2:] == ["--", "--operate"]
 
 
-def test_pages_for_other_machines_ask_nobody_for_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[str] = []
-    monkeypatch.setattr(socket, "create_server", lambda address: nullcontext())
-    monkeypatch.setattr(os, "execv", lambda program, words: started.extend(words))
-    liu.run(["ui", "--host", "0.0.0.0"])
-    # Streamlit asks a host outside, unless it is told an address to name.
-    assert {"--server.address=0.0.0.0", "--browser.serverAddress=localhost"} <= set(started)
+RECORDS = """
+import os, sys
+
+def record(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        host = args[1][0] if event == "socket.connect" and isinstance(args[1], tuple) else args[0]
+        if isinstance(host, str) and host not in ("127.0.0.1", "localhost", "0.0.0.0", "::1"):
+            with open(os.environ["TEST_ASKED"], "a") as file:
+                print(event, host, file=file)
+
+sys.addaudithook(record)
+"""
+
+
+@contextmanager
+def served(tmp_path: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
+    """Serve the pages, and write down whom they ask; yields the process, its port and the end of its output to read."""
+    (tmp_path / "sitecustomize.py").write_text(RECORDS)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    told = {"PYTHONPATH": os.pathsep.join((str(tmp_path), *sys.path)), "TEST_ASKED": str(tmp_path / "asked")}
+    command = [sys.executable, "-m", "liualgotrader", "ui", "--no-browser", "--port", str(port), *words]
+    reads, writes = os.pipe()
+    environment = bare_environment() | told | {"LIU_HOME": str(tmp_path / "home")}
+    with subprocess.Popen(command, env=environment, stdout=writes, stderr=writes) as process:
+        os.close(writes)
+        try:
+            while b"URL:" not in (said := os.read(reads, 1 << 16)):
+                assert said, "the server ended"
+            assert urlopen(f"http://127.0.0.1:{port}/_stcore/health").read() == b"ok"
+            yield process, port, reads
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+@contextmanager
+def opened(port: int, origin: str) -> Iterator[int]:
+    """Open the page's socket as a browser does that shows a page of `origin`; yields the answer's status."""
+    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    key = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Origin": origin}
+    asked.request("GET", "/_stcore/stream", headers=key | upgrade)
+    with closing(asked), closing(asked.getresponse()) as answer:
+        yield answer.status
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_foreign_page_is_refused_and_no_other_machine_is_asked(tmp_path: Path, host: str) -> None:
+    with served(tmp_path, "--host", host) as (process, port, _):
+        with opened(port, "http://evil.example") as status:
+            assert status == 403
+        with opened(port, f"http://127.0.0.1:{port}") as status:
+            assert status == 101
+            process.send_signal(signal.SIGINT)  # while that page is open
+            assert process.wait(60) == 0
+    assert not (tmp_path / "asked").exists(), (tmp_path / "asked").read_text()
+
+
+@pytest.mark.parametrize("reader", ["gone", "asleep"])
+def test_pages_end_when_they_are_told_to_whoever_reads_what_they_print(tmp_path: Path, reader: str) -> None:
+    with served(tmp_path) as (process, _, reads):
+        if reader == "gone":
+            os.close(reads)
+        else:
+            with suppress(BlockingIOError), open(f"/proc/self/fd/{reads}", "wb", buffering=0) as full:
+                os.set_blocking(full.fileno(), False)
+                while full.write(b"x" * 4096):
+                    pass
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
 
 
 @pytest.mark.browser
@@ -589,7 +655,7 @@ def test_every_page_opens_in_a_browser_without_an_error_or_a_request_beyond_this
         try:
             _look_at_all_pages(served, port, seeded=seeded)
         finally:
-            served.kill()  # told to end, streamlit prints a line, and stays if nobody reads it any more
+            served.terminate()
 
 
 def _look_at_all_pages(served: subprocess.Popen[str], port: int, *, seeded: bool) -> None:
