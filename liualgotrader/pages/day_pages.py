@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from msgspec import structs
 
 from liualgotrader.analytics import performance
 from liualgotrader.analytics.equity import AccountCurve, curve_of
@@ -14,6 +17,7 @@ from liualgotrader.analytics.records import recorded
 from liualgotrader.common.clock import MINUTE, instant
 from liualgotrader.common.errors import ConfigError, LiuError
 from liualgotrader.common.market_columns import BarColumns, take
+from liualgotrader.order_gateway.journal_lines import around_order, journal_lines, journal_path
 from liualgotrader.pages import charts, parts
 from liualgotrader.pages.batch_rows import BatchRows, frame
 from liualgotrader.pages.record_reader import ListedBatch
@@ -168,6 +172,7 @@ def refused() -> None:
     rule = st.selectbox("Rule", ["all", *table["rule"].unique()])
     orders = rows.refused_orders(None if rule == "all" else rule, most=_ROWS)
     parts.show(_with_intents(orders))
+    _journal_entry(rows.batch_id, list(orders["client_order_id"]))
     st.caption(f"The first {_ROWS} refused orders. {_NEW_YORK} `docs/troubleshooting.md` says what each rule limits.")
 
 
@@ -278,10 +283,38 @@ def _inspect(one: ListedBatch, rows: BatchRows, trip: dict[str, Any]) -> None:
     with st.expander(
         "Why: what the strategy wanted from five minutes before to the exit, refused orders too", expanded=True
     ):
-        parts.show(_with_intents(rows.signals(symbol, first, last, most=_ROWS)))
+        signals = rows.signals(symbol, first, last, most=_ROWS)
+        parts.show(_with_intents(signals))
     with st.expander("Orders, step by step"):
         parts.show(rows.order_events(symbol, first, last, most=_ROWS))
-        st.caption(f"The journal has more: `liu journal show {rows.batch_id[:8]} --order ID`.")
+    _journal_entry(rows.batch_id, [*fills["client_order_id"], *signals["client_order_id"]] if len(signals) else [])
+
+
+def _journal_entry(batch_id: str, orders: Sequence[str | None]) -> None:
+    """Let a person open what the money journal has of an order, with the records before and after."""
+    import pandas as pd
+
+    named = list(dict.fromkeys(order for order in orders if order))
+    if not named:
+        return
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    order = left.selectbox("Order", named)
+    if not right.button("Show its journal entry"):
+        return
+    with st.expander(f"Money journal around {parts.sentence(order)}", expanded=True):
+        try:
+            path = journal_path(Path(batch_id), parts.record().settings.home_path / "journal")
+            lines = around_order(journal_lines(path), order)
+        except LiuError as error:
+            st.info(
+                f"{parts.sentence(error)}. A backtest has no money journal; that of a session stays in its data folder."
+            )
+            return
+        table = pd.DataFrame([structs.asdict(line) for line in lines]).drop(columns=["at", "utc"], errors="ignore")
+        parts.show(table.loc[:, (table != "").any()])
+        st.caption(
+            f"`>` marks what the order desk decided. `liu journal show {batch_id[:8]} --order {order}` has all of the order."
+        )
 
 
 def _around(bars: BarColumns, began: datetime, ended: datetime) -> BarColumns:

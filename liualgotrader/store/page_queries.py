@@ -83,7 +83,8 @@ REFUSED = """
 """
 
 REFUSED_ORDERS = """
-    SELECT s.at, r.algo_name AS strategy, s.symbol, substr(s.outcome, 9) AS rule, s.action::text AS action
+    SELECT s.at, r.algo_name AS strategy, s.symbol, substr(s.outcome, 9) AS rule, s.action::text AS action,
+           s.client_order_id
     FROM signals s JOIN algo_run r ON r.batch_id = s.batch_id AND r.slot = s.slot
     WHERE s.batch_id = $1 AND s.outcome LIKE 'refused:%' AND ($2::text IS NULL OR substr(s.outcome, 9) = $2)
     ORDER BY s.at LIMIT $3

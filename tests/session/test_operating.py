@@ -166,6 +166,19 @@ def test_a_person_at_the_page_does_with_a_session_what_the_command_line_does(ses
     assert session.ended() in (0, 4), session.output
     page.until(lambda shown: [said for said in shown.info if "No session is running" in said.value])
 
+    st.cache_data.clear()
+    shown = AppTest.from_string(
+        "from liualgotrader.pages import day_pages\nday_pages.trades()", default_timeout=60
+    ).run()
+    (button,) = [one for one in shown.button if one.label == "Show its journal entry"]
+    button.click().run()
+    assert not shown.exception
+    entry = shown.dataframe[-1].value
+    (order_shown,) = [one.value for one in shown.selectbox if one.label == "Order"]
+    of_it = entry[entry["order"] == order_shown]
+    assert {"order", ">send", ">fill"} <= set(of_it["kind"]), "what the strategy asked, what was sent, what it came to"
+    assert len(entry) > len(of_it), "and what was told before and after"
+
     with session.database() as dsn:
         rows = stored(dsn)
     assert [(row["action"], row["through"], row["done"]) for row in rows] == [
