@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import msgspec
 
 from liualgotrader.common.calendar import day_of, previous_sessions
 from liualgotrader.common.clock import MILLISECOND, block
+from liualgotrader.common.config import Settings
 from liualgotrader.common.endpoint_address import shown_address
 from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable, OutsideError
 from liualgotrader.common.events import Bar, is_symbol
@@ -35,6 +37,7 @@ _BARS_A_PAGE = 50_000
 _ROWS_A_PAGE = 1000
 _SNAPSHOTS_A_REQUEST = 200
 _TRIES = 3
+_USUAL_SECONDS = 10.0  # of machine time
 _BUSY_STATUSES = (429, 500, 502, 503, 504)
 _WRONG_QUESTION = (400, 404)
 _KEY_STATUSES = (401, 403)
@@ -53,9 +56,23 @@ class PolygonRefusal(Exception):
 
 
 class PolygonData(ThreadedData):
-    """History, snapshots and tickers; a question that the vendor is too busy for, or does not answer, is asked `tries` times."""
+    """History, snapshots and tickers.
 
-    def __init__(self, endpoints: Endpoints, key: str, *, timeout_seconds: float, tries: int = _TRIES) -> None:
+    A question that the vendor is too busy for, or does not answer, is asked `tries` times. Without `endpoints` those of
+    the environment are asked, with its key, as the original did.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints | None = None,
+        key: str = "",
+        *,
+        timeout_seconds: float = _USUAL_SECONDS,
+        tries: int = _TRIES,
+    ) -> None:
+        if endpoints is None:
+            settings = replace(Settings.resolve(), data_connector="polygon")
+            endpoints, key = settings.endpoints, settings.polygon_key.reveal()
         super().__init__("polygon-data")
         self._address, self._key = endpoints.data_url, key
         self._timeout, self._tries = timeout_seconds, tries

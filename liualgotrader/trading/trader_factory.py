@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from liualgotrader.common.calendar import session_at_or_after
-from liualgotrader.common.clock import WallClock
 from liualgotrader.common.config import Secrets
 from liualgotrader.common.errors import ConfigError
 from liualgotrader.common.ports import Broker
-from liualgotrader.common.session_plan import Endpoints, Hours
+from liualgotrader.common.session_plan import Endpoints
 from liualgotrader.common.tradeplan import Timings
+from liualgotrader.trading.alpaca import AlpacaTrader
 from liualgotrader.trading.base import Trader
 
 BROKERS = ("alpaca",)
@@ -16,10 +15,7 @@ BROKERS = ("alpaca",)
 
 def trader_factory(*args: object, **kwargs: object) -> Trader:
     """Return what answers about the session that goes on or comes next, as the original did for code without one."""
-    clock = WallClock()
-    session = session_at_or_after(clock.now())
-    hours = Hours(session.day.isoformat(), session.opens_at, session.closes_at, session.closes_at, session.closes_at)
-    return Trader(hours, clock, lambda symbol: True)
+    return AlpacaTrader()
 
 
 def get_trader_by_name(name: str) -> Trader:

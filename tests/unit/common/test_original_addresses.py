@@ -33,8 +33,10 @@ from liualgotrader.data.alpaca import AlpacaData
 from liualgotrader.data.constituents import import_constituents
 from liualgotrader.data.data_base import COLUMNS, DataAPI
 from liualgotrader.data.data_factory import data_loader_factory
+from liualgotrader.data.polygon import PolygonData
 from liualgotrader.miners.gainloss import Gainloss
 from liualgotrader.models.ticker_snapshot import TickerSnapshot
+from liualgotrader.trading.alpaca import AlpacaTrader
 from liualgotrader.trading.trader_factory import get_trader_by_name, trader_factory
 
 
@@ -205,7 +207,7 @@ def test_a_trader_of_no_session_knows_the_calendar() -> None:
     days = trader_factory().get_trading_days(date(2021, 9, 3), date(2021, 9, 8))
     assert [day.date() for day in days.index] == [date(2021, 9, 3), date(2021, 9, 7), date(2021, 9, 8)]  # Labor Day
     assert days["open"].iloc[0].isoformat() == "2021-09-03T09:30:00-04:00"
-    assert repr(get_trader_by_name("ALPACA")) == "Trader"
+    assert repr(get_trader_by_name("ALPACA")) == "AlpacaTrader"
     with pytest.raises(ConfigError, match="GEMINI is not built yet"):
         get_trader_by_name("GEMINI")
 
@@ -227,6 +229,16 @@ def test_alpaca_s_history_takes_keys_and_addresses_from_the_environment(monkeypa
     assert isinstance(data, type(data_loader_factory("alpaca")))
     assert data.num_trading_days("AAPL", "2022-01-06", "2022-01-07") == 2
     assert (data._keys, data._feed) == (("k", "s"), "iex")
+    monkeypatch.setenv("POLYGON_API_KEY", "p")
+    assert (PolygonData()._address, PolygonData()._key) == ("https://api.polygon.io", "p")
+
+
+def test_the_originals_trader_knows_the_session_that_goes_on_or_comes_next() -> None:
+    trader = AlpacaTrader(QueueMapper())
+    assert AlpacaTrader.get_instance() is trader
+    assert repr(trader) == "AlpacaTrader"
+    opened, closed = trader.get_market_schedule()
+    assert f"{opened:%H:%M}" == "09:30" and opened < closed
 
 
 def test_what_was_inside_the_loader_says_what_to_use() -> None:

@@ -36,6 +36,7 @@ consumer: should_cancel_order(order, market_clock)
 common.data_loader: DataLoader(scale, connector, concurrency); DataLoader.pre_fetch(symbols, start, end);
     DataLoader.keys(); DataLoader.exist(symbol); SymbolData; nyc
 data.alpaca: AlpacaData(); AlpacaStream
+data.polygon: PolygonData(); PolygonStream
 data.data_base: DataAPI.get_symbol_data(symbol, start, end, scale); DataAPI.get_market_snapshot(filter_func);
     DataAPI.get_symbols(); DataAPI.get_symbols_data(symbols, start, end, scale); DataAPI.get_last_trading(symbol);
     DataAPI.get_trading_day(symbol, now, offset); DataAPI.trading_days_slice(symbol, slice);
@@ -54,6 +55,7 @@ trading.base: Trader.get_market_schedule(); Trader.get_trading_days(start_date, 
     Trader.create_session(algo_name); Trader.get_instance(); Trader.cancel_order(order); Trader.submit_order(symbol); Trader.reconnect(); Trader.run();
     Trader.close()
 trading.trader_factory: trader_factory(); get_trader_by_name(name)
+trading.alpaca: AlpacaTrader(qm); AlpacaTrader.get_market_schedule()
 common.types: DataConnectorType; BrokerType; TimeScale; WSEventType; WSConnectState; AssetType; Order.EventType;
     Order.FillSide; Order(order_id, symbol, event, submitted_at, price, trade_fees, filled_qty, side, remaining_amount,
     avg_execution_price, external_account_id); Trade(order_id, symbol, event, side, filled_qty, trade_fee,
