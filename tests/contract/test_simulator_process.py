@@ -225,10 +225,10 @@ def test_any_program_of_the_vendors_client_trades_on_the_market_alone_and_its_ac
         command = [sys.executable, "-c", "from liualgotrader.cli.liu import main; main()", *words]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(10)]
+        lines = list(iter(process.stdout.readline, "# Ctrl-C ends the market\n"))
         assert all(line.startswith(("export ", "#")) for line in lines)  # a shell may take them all
-        streams = re.findall(r"'(ws://\S+)'", lines[8])
-        said = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines[1:6])
+        streams = re.findall(r"'(ws://\S+)'", next(line for line in lines if line.startswith("# its streams")))
+        said = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines if line.startswith("export"))
         return process, said | dict(zip(("data", "orders"), streams, strict=True))
 
     for held in ("3", "6"):
