@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MOST_SYMBOLS = 20
 _MOST_POSITIONS = 10
-_TRADING = ("trades", "win rate", "profit factor", "expectancy $", "R", "P&L $", "open $", "fees $", "open")
+_TRADING = ("trades", "win rate", "profit factor", "expectancy $", "average R", "P&L $", "open $", "fees $", "open")
 
 
 def say_backtest(screen: Screen, summary: BacktestSummary, played: str = "bars") -> None:

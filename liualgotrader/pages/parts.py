@@ -152,7 +152,7 @@ def headline(total: TradingFigures, drawdown: float | None) -> None:
         "Expectancy, $": plain(total.expectancy, sign="+"),
         "R in all": plain(total.total_r, sign="+"),
         "Profit factor": plain(total.profit_factor),
-        "Max drawdown, inside days": percent(drawdown),
+        "Max drawdown inside sessions": percent(drawdown),
         "Fees, $": f"{total.fees:,.2f}",
     }
     for names in (list(shown)[:4], list(shown)[4:]):

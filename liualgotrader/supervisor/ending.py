@@ -146,7 +146,7 @@ def say_summary(
     screen: Screen, summary: SessionSummary, standing: Sequence[FinalPosition], *, dropped: int = 0
 ) -> None:
     """Show what the session came to; `dropped` market events did not reach a strategy."""
-    header = ("strategy", "trades", "win rate", "realized $", "open $", "P&L $", "fees $", "R", "open", "ended")
+    header = ("strategy", "trades", "win rate", "realized $", "open $", "P&L $", "fees $", "R in all", "open", "ended")
     held = [position for position in standing if position.in_account]
     ended = summary.end_reasons
     rows = [_row(f, [p for p in held if p.strategy == f.name], ended.get(f.name, ())) for f in summary.strategies]

@@ -57,16 +57,16 @@ turnover a year       12.35      0.00
 
 
 By strategy
-strategy  trades  win rate  profit factor  expectancy $  R      P&L $  open $  fees $  open
-Trend      1,827    31.2 %           0.81         -0.56  -  -1,022.31       -  365.40     0
-Fade           0         -              -             -  -     +29.00  +30.00    1.00     1
-total      1,827    31.2 %           0.81         -0.56  -  -1,022.31       -  365.40     0
+strategy  trades  win rate  profit factor  expectancy $  average R      P&L $  open $  fees $  open
+Trend      1,827    31.2 %           0.81         -0.56          -  -1,022.31       -  365.40     0
+Fade           0         -              -             -          -     +29.00  +30.00    1.00     1
+total      1,827    31.2 %           0.81         -0.56          -  -1,022.31       -  365.40     0
 
 
 By symbol
-symbol  trades  win rate  profit factor  expectancy $  R      P&L $  open $  fees $  open
-AAPL     1,827    31.2 %           0.81         -0.56  -  -1,022.31       -  365.40     0
-IBM          0         -              -             -  -     +29.00  +30.00    1.00     1
+symbol  trades  win rate  profit factor  expectancy $  average R      P&L $  open $  fees $  open
+AAPL     1,827    31.2 %           0.81         -0.56          -  -1,022.31       -  365.40     0
+IBM          0         -              -             -          -     +29.00  +30.00    1.00     1
 
 open at the last close: Fade -10 IBM at 30.0000, last 27.0, +30.00 $
 """
