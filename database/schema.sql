@@ -112,6 +112,19 @@ CREATE TABLE equity (
 COMMENT ON TABLE equity IS 'the account''s value in US dollars, by the broker''s word or worked out from fills and closes; written by the order gateway or the backtester';
 COMMENT ON COLUMN equity.amounts IS 'the newest known value at opened_at and at each step after it, NULL where none was known; the last one is known';
 
+CREATE TABLE event_lag (
+    batch_id text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    process text NOT NULL,
+    events bigint NOT NULL,
+    stale bigint NOT NULL,
+    dropped bigint NOT NULL,
+    lag_p50_ms double precision NOT NULL,
+    lag_ms double precision NOT NULL,
+    CONSTRAINT event_lag_pkey PRIMARY KEY (batch_id, process, at)
+);
+COMMENT ON TABLE event_lag IS 'market data that a process took since its row before: how many events, of them too old to act on, left out before it because it was behind; and the newest median and greatest lag; at is market time; written by trader';
+
 CREATE TABLE foreign_positions (
     batch_id text NOT NULL,
     symbol text NOT NULL,
@@ -536,4 +549,4 @@ CREATE TRIGGER book_updated AFTER UPDATE ON account_transactions REFERENCING OLD
 
 CREATE TRIGGER touch_modified BEFORE UPDATE ON trade_plan FOR EACH ROW EXECUTE FUNCTION liu_touch_modified();
 
-INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity'), (9, 'result_figures'), (10, 'open_positions'), (11, 'optimizer'), (12, 'round_trips'), (13, 'journal_notes'), (14, 'operator_actions');
+INSERT INTO schema_version (version, name) VALUES (1, 'original'), (2, 'corrections'), (3, 'session'), (4, 'position_plans'), (5, 'progress_digest'), (6, 'account_activities'), (7, 'honesty_checks'), (8, 'equity'), (9, 'result_figures'), (10, 'open_positions'), (11, 'optimizer'), (12, 'round_trips'), (13, 'journal_notes'), (14, 'operator_actions'), (15, 'event_lag');

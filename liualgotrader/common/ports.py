@@ -27,6 +27,7 @@ from liualgotrader.common.rows import (
     CarriedPosition,
     EarlierOrder,
     EquityRow,
+    EventLag,
     FilledTrade,
     GainLossRow,
     HonestyCheck,
@@ -209,6 +210,7 @@ class Store(Protocol):
 
     async def save_signals(self, signals: Sequence[SignalRow]) -> None: ...
     async def save_operator_actions(self, actions: Sequence[OperatorAction]) -> None: ...
+    async def save_event_lags(self, lags: Sequence[EventLag]) -> None: ...
 
     async def apply(self, batch_id: str, rows: Sequence[Row], before: Progress = ...) -> Progress:
         """Write the gateway's next rows, those that follow on `before`, and return the progress after them.

@@ -266,6 +266,22 @@ class OperatorAction(msgspec.Struct, frozen=True):
     answer: str
 
 
+class EventLag(msgspec.Struct, frozen=True):
+    """Market data that a process took since its row before, and its newest lags.
+
+    `stale` events were too old to act on, `dropped` ones were left out before the process because it was behind.
+    """
+
+    batch_id: str
+    at: int  # market time
+    process: str
+    events: int
+    stale: int
+    dropped: int
+    lag_p50_ms: float
+    lag_ms: float  # the greatest
+
+
 class FilledTrade(msgspec.Struct, frozen=True):
     """One stored execution, read back for books, summaries and analysis. `because` is what `why_sent` says of its order."""
 

@@ -21,6 +21,8 @@ from liualgotrader.store.page_queries import (
     GAINS,
     GROUPS,
     JOURNAL,
+    LAGS,
+    LATE_MINUTES,
     OPEN,
     OPERATOR_ACTIONS,
     PICKS,
@@ -107,6 +109,14 @@ class BatchRows:
     def operator_actions(self, *, most: int = 200) -> pd.DataFrame:
         """Return what operators asked of the session, the newest first."""
         return frame(self._fetch(OPERATOR_ACTIONS, most))
+
+    def lags(self) -> pd.DataFrame:
+        """Return by process how late market data was, and how much of it was left out."""
+        return frame(self._fetch(LAGS))
+
+    def late_minutes(self, *, most: int) -> pd.DataFrame:
+        """Return when that was, the worst first."""
+        return frame(self._fetch(LATE_MINUTES, most))
 
     def picks(self) -> pd.DataFrame:
         """Return what scanners picked, by time."""

@@ -164,7 +164,9 @@ def refused() -> None:
     """Show what was not traded, by the rule that refused it."""
     one, rows = parts.chosen_batch()
     _title(one)
+    _late_data(rows)
     table = rows.refused()
+    st.subheader("Refused orders")
     if table.empty:
         st.info("No order of this batch was refused. Choose another batch at the left.")
         return
@@ -174,6 +176,21 @@ def refused() -> None:
     parts.show(_with_intents(orders))
     _journal_entry(rows.batch_id, list(orders["client_order_id"]))
     st.caption(f"The first {_ROWS} refused orders. {_NEW_YORK} `docs/troubleshooting.md` says what each rule limits.")
+
+
+def _late_data(rows: BatchRows) -> None:
+    st.subheader("Late market data")
+    table = rows.lags()
+    if table.empty:
+        st.caption("Nothing was written down: this is a backtest, or a session of an earlier version.")
+        return
+    parts.show(table)
+    late = rows.late_minutes(most=_ROWS)
+    if late.empty:
+        st.caption("Nothing was too late: strategies saw every event.")
+        return
+    parts.show(late)
+    st.caption(f"The worst {_ROWS} times, each of what came since the one before. {_NEW_YORK}")
 
 
 def picks() -> None:

@@ -96,6 +96,18 @@ OPERATOR_ACTIONS = """
     FROM operator_action WHERE batch_id = $1 ORDER BY recorded_at DESC, at DESC LIMIT $2
 """
 
+LAGS = """
+    SELECT process, sum(events)::bigint AS events, sum(stale)::bigint AS "too old to act on",
+           sum(dropped)::bigint AS "left out, as it was behind", max(lag_ms) AS "greatest lag, ms"
+    FROM event_lag WHERE batch_id = $1 GROUP BY 1 ORDER BY 1
+"""
+
+LATE_MINUTES = """
+    SELECT at, process, events, stale AS "too old to act on", dropped AS "left out, as it was behind",
+           lag_p50_ms AS "median lag, ms", lag_ms AS "greatest lag, ms"
+    FROM event_lag WHERE batch_id = $1 AND (stale > 0 OR dropped > 0) ORDER BY stale + dropped DESC, at LIMIT $2
+"""
+
 PICKS = """
     SELECT create_tstamp AS at, symbol, scanner_name AS scanner, coalesce(nullif(strategy_name, ''), 'all') AS strategy
     FROM trending_tickers WHERE batch_id = $1 ORDER BY create_tstamp, trending_id

@@ -14,6 +14,7 @@ from liualgotrader.common.rows import (
     AlgoRunRow,
     BatchResult,
     BatchRow,
+    EventLag,
     OperatorAction,
     PickRow,
     ResultFigures,
@@ -124,6 +125,10 @@ SAVE_OPERATOR_ACTIONS = f"""
     {insert_into("operator_action", OperatorAction.__struct_fields__)}
     ON CONFLICT (action_id) DO NOTHING
 """
+SAVE_EVENT_LAGS = f"""
+    {insert_into("event_lag", EventLag.__struct_fields__)}
+    ON CONFLICT (batch_id, process, at) DO NOTHING
+"""
 KEY_LOAD = "SELECT value FROM keystore WHERE key = $1"
 KEY_SAVE = """
     INSERT INTO keystore (key, value, tstamp) VALUES ($1, $2, now())
@@ -218,6 +223,10 @@ class SessionTables(Tables):
         """Write what operators asked for, each once."""
         rows = [{**columns_of(one), "arguments": without_secrets(one.arguments)} for one in actions]
         await self._database.execute(SAVE_OPERATOR_ACTIONS, json_text(rows))
+
+    async def save_event_lags(self, lags: Sequence[EventLag]) -> None:
+        """Write how late market data was, each row once."""
+        await self._database.execute(SAVE_EVENT_LAGS, json_text([columns_of(one) for one in lags]))
 
     async def key_load(self, key: str) -> str | None:
         """Return the value of the key, None if it has none."""

@@ -18,7 +18,7 @@ from liualgotrader.common.clock import WallClock
 from liualgotrader.common.config import Settings
 from liualgotrader.common.control import ANNOUNCED, ROWS_LEFT, UNANNOUNCED, OperatorRequest
 from liualgotrader.common.errors import DatabaseUnavailable, LiuError, OutsideError
-from liualgotrader.common.rows import OperatorAction, ResultFigures
+from liualgotrader.common.rows import EventLag, OperatorAction, ResultFigures
 from liualgotrader.common.tlog import say, warn
 from liualgotrader.common.tradeplan import TradePlan
 from liualgotrader.scanners_runner.scanner_marks import ScannerMarks, StoppedScanner
@@ -185,6 +185,7 @@ class RunningSession:
         self._results = Results(store, plan.environment, plan.batch_id, self._strategies, alone=alone)
         self._writing: set[asyncio.Task[None]] = set()  # to the record, aside
         self._actions: list[OperatorAction] = []  # that the record has not got yet
+        self._lags: list[EventLag] = []  # likewise
         self._said_stopped: set[tuple[str, str]] = set()
         self._account_said = False
         self._never_ran: set[int] = set()  # slots that were stopped before their consumer took part
@@ -379,6 +380,13 @@ class RunningSession:
             if await self._prepared.record.keep_alive():
                 self.notice("WARNING", "PostgreSQL was killed and is started again")
             await self._write_actions()
+            await self._write_lags()
+
+    async def _write_lags(self, *, last: bool = False) -> None:
+        self._lags += self._figures.lags(last=last)
+        if some := self._lags[:]:
+            await self._prepared.record.store.save_event_lags(some)
+            self._lags = [one for one in self._lags if one not in some]
 
     async def _write_actions(self) -> None:
         if some := self._actions[:]:
@@ -471,6 +479,7 @@ class RunningSession:
         """Analyse the batch, write its end, show the summary, and return the ending, worse if a person must act."""
         prepared, plan, figures = self._prepared, self.stack.plan, self._figures
         await self._write_actions()
+        await self._write_lags(last=True)
         _, opening = await self._results.executions()
         result = await consolidate.trades(plan.batch_id, prepared.record.store, opening)
         view = figures.view()

@@ -12,15 +12,16 @@ import msgspec
 from liualgotrader.analytics.consolidate import opening_of
 from liualgotrader.analytics.summary import summarize
 from liualgotrader.analytics.trips import Key, Trips, round_trips
-from liualgotrader.common.clock import SECOND, machine_now
+from liualgotrader.common.clock import MINUTE, SECOND, machine_now
 from liualgotrader.common.control import FILLS_OF, MARK_OF, REFUSED_OF
 from liualgotrader.common.money import CENT, ZERO, exact
 from liualgotrader.common.ports import Store
-from liualgotrader.common.rows import CarriedPosition, FilledTrade
+from liualgotrader.common.rows import CarriedPosition, EventLag, FilledTrade
 from liualgotrader.supervisor.managed_process import ManagedProcess, SimulatedMarket
 from liualgotrader.supervisor.stack import Stack
 from liualgotrader.supervisor.view import GAINS, GatewayFacts, PositionLine, ProcessView, StrategyView, View
 
+_LAGS_EVERY = 5 * SECOND  # machine time at least from one row of lags to the next
 _RATE_OVER = 2 * SECOND  # machine time over which events per second are taken
 
 
@@ -51,6 +52,8 @@ class SessionFigures:
         self._trips = Trips((), ())
         self._events, self._market_time = _Rate(0.0), _Rate(stack.plan.hours.opens_at)
         self._fills_seen = 0.0
+        self._data_taken: dict[str, list[int]] = {}  # by process: events, stale and dropped ones
+        self._lags_at = self._lags_taken = 0
 
     def count(self, trades: Sequence[FilledTrade], opening: Mapping[Key, CarriedPosition]) -> None:
         """Take the newest state of the record; `opening` is what is held from earlier batches."""
@@ -63,6 +66,27 @@ class SessionFigures:
         fills = gateway.counters.get("fills", 0.0) if gateway is not None else 0.0
         before, self._fills_seen = self._fills_seen, fills
         return fills != before
+
+    def lags(self, *, last: bool = False) -> list[EventLag]:
+        """Return what processes counted of market data since the call before, each minute at most; at the `last` call too."""
+        at, now = self._market_now(), machine_now()
+        due = at // MINUTE > self._lags_at // MINUTE and now - self._lags_taken > _LAGS_EVERY
+        if not (due or last):
+            return []
+        self._lags_at, self._lags_taken, rows = at, now, []
+        for worker in self._stack.workers.values():
+            of = worker.counters
+            counted = [int(of.get(name, 0)) for name in ("events", "stale", "dropped_before_us")]
+            before = self._data_taken.get(worker.name, [0, 0, 0])
+            self._data_taken[worker.name] = counted
+            if counted[0] < before[0]:
+                before = [0, 0, 0]  # a process that was started again
+            events, stale, dropped = (now - then for now, then in zip(counted, before, strict=True))
+            lag = of.get("feed_lag_ms", 0.0)  # the producer's; consumers have a median and the greatest
+            if events or stale or dropped:
+                lags = (of.get("lag_p50_ms", lag), of.get("lag_ms", lag))
+                rows.append(EventLag(self._stack.plan.batch_id, at, worker.name, events, stale, dropped, *lags))
+        return rows
 
     def facts(self) -> GatewayFacts | None:
         """Return what the order gateway reported last, None if it has reported nothing."""

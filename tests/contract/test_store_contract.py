@@ -23,6 +23,7 @@ from liualgotrader.common.rows import (
     CarriedPosition,
     EarlierOrder,
     EquityRow,
+    EventLag,
     ForeignRow,
     GainLossRow,
     HonestyCheck,
@@ -316,6 +317,15 @@ class StoreContract:
         await store.save_operator_actions([done, msgspec.structs.replace(done, action_id="2", action="resume")])
         await store.save_operator_actions([])
         assert await record.count("operator_action") == 2
+
+    async def test_how_late_market_data_was_is_there_once_for_each_process_and_time(
+        self, store: Store, record: Record
+    ) -> None:
+        lag = EventLag(BATCH, OPEN, "consumer-0", 1000, 3, 0, 0.5, 12.25)
+        await store.save_event_lags([lag, msgspec.structs.replace(lag, process="consumer-1")])
+        await store.save_event_lags([lag, msgspec.structs.replace(lag, at=OPEN + 1_000_000)])
+        await store.save_event_lags([])
+        assert await record.count("event_lag") == 3
 
     async def test_what_becomes_of_an_order_replaces_the_outcome_of_its_signal(
         self, store: Store, record: Record
@@ -874,6 +884,7 @@ class MemoryRecord:
         tables: dict[str, int] = {
             "signals": len(self.database.signals),
             "operator_action": len(self.database.actions),
+            "event_lag": len(self.database.lags),
             "order_events": len(self.database.events),
             "foreign_positions": len(self.database.foreign),
             "account_activities": len(self.database.activities),

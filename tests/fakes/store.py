@@ -22,6 +22,7 @@ from liualgotrader.common.rows import (
     CarriedPosition,
     EarlierOrder,
     EquityRow,
+    EventLag,
     FilledTrade,
     ForeignRow,
     GainLossRow,
@@ -84,6 +85,7 @@ class MemoryDatabase:
     rejects: dict[tuple[str, str, str], int] = field(default_factory=dict)
     signals: dict[bytes, SignalRow] = field(default_factory=dict)
     actions: dict[str, OperatorAction] = field(default_factory=dict)
+    lags: dict[tuple[str, str, int], EventLag] = field(default_factory=dict)
     orders: dict[str, OrderRow] = field(default_factory=dict)
     events: dict[tuple[str, int], OrderEventRow] = field(default_factory=dict)
     trades: dict[str, TradeRow] = field(default_factory=dict)
@@ -213,6 +215,10 @@ class MemoryStore:
     async def save_operator_actions(self, actions: Sequence[OperatorAction]) -> None:
         for action in actions:
             self._data.actions.setdefault(action.action_id, action)
+
+    async def save_event_lags(self, lags: Sequence[EventLag]) -> None:
+        for lag in lags:
+            self._data.lags.setdefault((lag.batch_id, lag.process, lag.at), lag)
 
     # --- the gateway's rows -------------------------------------------------------------------
 

@@ -33,6 +33,8 @@ def test_a_day_is_flat_and_booked_without_reaching_beyond_this_machine() -> None
     strategies = {row["algo_run_id"]: row["algo_name"] for row in record.rows("algo_run")}
     assert {strategies[row["algo_run_id"]] for row in record.rows("new_trades")} == {"Flipper", "Rotator"}
     assert len(record.rows("new_trades")) >= 20
+    taken = {row["process"] for row in record.rows("event_lag") if row["events"] > 0}
+    assert taken == {"producer", "consumer-0", "consumer-1"}
     assert {row["outcome"] for row in record.rows("signals")} >= {"sent"}
     assert len([r for r in record.rows("algo_run") if r["algo_name"] == "Rotator"]) == 1  # run_all lives once
 

@@ -298,6 +298,22 @@ def test_the_sheet_of_a_page_is_the_file_of_liu_report(played: str, tmp_path: Pa
     assert "is no symbol" in shown.error[0].value
 
 
+def test_how_late_market_data_was_is_told_by_process_and_time(played: str) -> None:
+    assert "Nothing was written down" in page("day_pages", "refused").caption[1].value
+    rows_of(
+        played,
+        "INSERT INTO event_lag SELECT batch_id, t::timestamptz, p, e, s, d, 0.5, l FROM batch, (VALUES"
+        " ('2024-03-12 13:30Z', 'consumer-0', 100, 0, 0, 2.5), ('2024-03-12 13:31Z', 'consumer-0', 50, 7, 2, 3100.25),"
+        " ('2024-03-12 13:31Z', 'producer', 150, 0, 0, 1.5)) AS v (t, p, e, s, d, l) RETURNING 1",
+    )
+    shown = page("day_pages", "refused")
+    sums, late = (element.value.to_dict("records") for element in shown.dataframe[:2])
+    assert [list(row.values()) for row in sums] == [["consumer-0", 150, 7, 2, 3100.25], ["producer", 150, 0, 0, 1.5]]
+    (worst,) = late
+    assert (worst["process"], worst["events"], worst["greatest lag, ms"]) == ("consumer-0", 50, 3100.25)
+    assert "09:31" in str(worst["at"])  # New York
+
+
 def test_the_chosen_batch_stays_chosen_on_another_page(played: str) -> None:
     (kept,) = rows_of(played, "SELECT batch_id FROM batch")
     rows_of(played, "INSERT INTO batch SELECT 'newer', session_date, environment, started_at, NULL, NULL, seed, layout,"
