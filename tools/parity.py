@@ -102,7 +102,6 @@ NOTES = {
     38: "a session trades for one account; at the sandbox of the Broker API, not with real money",
     39: "waits for further vendors",
     40: "waits for further vendors",
-    42: "waits for further vendors",
     46: "of mergers no ratio is applied, as in the original; a vendor answers by earlier names itself",
     78: "spans are lines of the log; the original sent them to Google Cloud Trace",
     83: 'proved on Linux; macOS is not tried, Windows has none of the sockets between processes (`link = "queue"` is the way there)',

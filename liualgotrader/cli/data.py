@@ -14,12 +14,12 @@ import msgspec
 
 from liualgotrader.common.calendar import FIRST_DAY, LAST_DAY, new_york
 from liualgotrader.common.clock import DAY, WallClock
-from liualgotrader.common.config import Settings
+from liualgotrader.common.config import OPTIONS, Settings
 from liualgotrader.common.errors import ConfigError, OutsideError
 from liualgotrader.common.market_columns import day_numbers, times_of
 from liualgotrader.data.constituents import import_constituents
 from liualgotrader.data.data_base import SIMULATED
-from liualgotrader.data.data_factory import configured_data, lacks_key
+from liualgotrader.data.data_factory import configured_data, key_names, lacks_key
 from liualgotrader.data.market_checks import checked, stored_series
 from liualgotrader.data.market_fetch import VendorToStore
 from liualgotrader.data.market_store import PERIODS, MarketStore, Span, complete_days
@@ -113,8 +113,8 @@ def _fetch(options: argparse.Namespace, store: MarketStore, settings: Settings) 
     if not symbols:
         raise ConfigError("name the symbols to fetch, with commas between them.")
     if lacks_key(settings):
-        names = "POLYGON_API_KEY" if settings.data_connector == "polygon" else "APCA_API_KEY_ID and APCA_API_SECRET_KEY"
-        raise ConfigError(f"the data vendor wants keys: set {names}.")
+        names = [OPTIONS[name].variable for name in key_names(settings.data_connector)]
+        raise ConfigError(f"the data vendor wants keys: set {' and '.join(names)}.")
     data, source = configured_data(settings, timeout_seconds=60.0)
     now = data.market_time_now() if source == SIMULATED else WallClock().now()
     filling = VendorToStore(store, data, source)

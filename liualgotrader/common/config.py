@@ -37,6 +37,7 @@ from liualgotrader.common.types import BrokerType, DataConnectorType
 DATA_URL = "https://data.alpaca.markets"
 STREAM_URL = "wss://stream.data.alpaca.markets"
 POLYGON_URL = "https://api.polygon.io"
+FINNHUB_URL = "https://finnhub.io"
 POLYGON_STREAM_URL = "wss://socket.polygon.io"
 
 TRADEPLAN_FILE = "tradeplan.toml"
@@ -62,6 +63,7 @@ class Secrets:
     broker_api_key: Secret = NO_SECRET
     broker_api_secret: Secret = NO_SECRET
     polygon_key: Secret = NO_SECRET
+    finnhub_key: Secret = NO_SECRET
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Secrets:
@@ -74,6 +76,7 @@ class Secrets:
             broker_api_key=Secret(values.get("ALPACA_BROKER_API_KEY", "")),
             broker_api_secret=Secret(values.get("ALPACA_BROKER_API_SECRET", "")),
             polygon_key=Secret(values.get("POLYGON_API_KEY", "")),
+            finnhub_key=Secret(values.get("FINNHUB_API_KEY", "")),
         )
 
     def hide(self, text: str) -> str:
@@ -83,7 +86,8 @@ class Secrets:
             password = urlsplit(dsn).password or ""
         except ValueError:
             password = ""
-        keys = (self.key_id, self.secret_key, self.polygon_key, self.broker_api_key, self.broker_api_secret)
+        vendors = (self.polygon_key, self.finnhub_key)
+        keys = (self.key_id, self.secret_key, *vendors, self.broker_api_key, self.broker_api_secret)
         for secret in (*(key.reveal() for key in keys), dsn, password):
             if len(secret) > 3:
                 text = text.replace(secret, "***")
@@ -125,6 +129,8 @@ OPTIONS: Mapping[str, Option] = {
     "polygon_key": Option("POLYGON_API_KEY", "", "Polygon's key, for DATA_CONNECTOR=polygon and companies"),
     "polygon_url": Option("POLYGON_BASE_URL", "", "Polygon's REST endpoint"),
     "polygon_stream_url": Option("POLYGON_STREAM_URL", "", "Polygon's websocket endpoint"),
+    "finnhub_key": Option("FINNHUB_API_KEY", "", "Finnhub's key, for DATA_CONNECTOR=finnhub"),
+    "finnhub_url": Option("FINNHUB_BASE_URL", "", "Finnhub's REST endpoint"),
     "broker_api_url": Option("ALPACA_BROKER_API_BASEURL", "", "Broker API, for portfolios that name a sub-account"),
     "broker_api_key": Option("ALPACA_BROKER_API_KEY", "", "its key"),
     "broker_api_secret": Option("ALPACA_BROKER_API_SECRET", "", "its secret"),
@@ -183,6 +189,8 @@ class Settings:
     broker_api_secret: Secret = NO_SECRET
     polygon_url: str = POLYGON_URL
     polygon_stream_url: str = POLYGON_STREAM_URL
+    finnhub_key: Secret = NO_SECRET
+    finnhub_url: str = FINNHUB_URL
     live: str = ""
     full_size: bool = False
     keep_bars_mb: int = 200
@@ -259,7 +267,7 @@ class Settings:
         if self.data_connector == "polygon":
             data, stream = self._address("polygon_url"), f"{self._address('polygon_stream_url', websocket=True)}/stocks"
         else:
-            data = self._address("data_url")
+            data = self._address("finnhub_url" if self.data_connector == "finnhub" else "data_url")
             stream = f"{self._address('stream_url', websocket=True)}/v2/{self.data_feed}"
         return Endpoints(
             trading_url=trading,

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from liualgotrader.data.streaming_base import OnEvents, StreamHooks, StreamingAPI
     from liualgotrader.data.threaded_data import ThreadedData
 
-CONNECTORS = ("alpaca", "polygon")
+CONNECTORS = ("alpaca", "polygon")  # those of sessions
+HISTORIES = (*CONNECTORS, "finnhub")
 
 
 def require_connector(settings: Settings) -> None:
@@ -31,6 +32,10 @@ def require_connector(settings: Settings) -> None:
     Raises:
         ConfigError: if it is not built yet, or its key is missing. Alpaca's keys are the account's, which others check.
     """
+    if settings.data_connector == "finnhub":
+        raise ConfigError(
+            f"DATA_CONNECTOR is 'finnhub', which has history and no stream: for sessions use one of {', '.join(CONNECTORS)}"
+        )
     if settings.data_connector not in CONNECTORS:
         raise ConfigError(
             f"DATA_CONNECTOR is '{settings.data_connector}', which is not built yet; use one of {', '.join(CONNECTORS)}, or"
@@ -42,8 +47,12 @@ def require_connector(settings: Settings) -> None:
 
 def lacks_key(settings: Settings, connector: str = "") -> bool:
     """Return whether the key is missing without which the vendor answers nothing."""
-    is_polygon = (connector or settings.data_connector) == "polygon"
-    return not (settings.polygon_key if is_polygon else settings.key_id and settings.secret_key)
+    return any(not getattr(settings, name) for name in key_names(connector or settings.data_connector))
+
+
+def key_names(connector: str) -> tuple[str, ...]:
+    """Return the settings that hold the keys of a vendor."""
+    return {"polygon": ("polygon_key",), "finnhub": ("finnhub_key",)}.get(connector, ("key_id", "secret_key"))
 
 
 def open_data(plan: SessionPlan, secrets: Secrets, *, once: bool = False) -> ThreadedData:
@@ -70,8 +79,12 @@ def data_for(
 
         key = secrets.polygon_key.reveal()
         return PolygonData(endpoints, key, timeout_seconds=timeout_seconds, tries=tries)
+    if connector == "finnhub":
+        from liualgotrader.data.finnhub_data import FinnhubData
+
+        return FinnhubData(endpoints, secrets.finnhub_key.reveal(), timeout_seconds=timeout_seconds, tries=tries)
     if connector != "alpaca":
-        raise ConfigError(f"DATA_CONNECTOR={connector} is not built yet; use one of: {', '.join(CONNECTORS)}")
+        raise ConfigError(f"DATA_CONNECTOR={connector} is not built yet; use one of: {', '.join(HISTORIES)}")
     from liualgotrader.data.alpaca_data import AlpacaData
 
     return AlpacaData(
@@ -95,11 +108,12 @@ def configured_data(
         ConfigError: if no adapter has that name.
     """
     name = connector or settings.data_connector
-    secrets = Secrets(settings.key_id, settings.secret_key, polygon_key=settings.polygon_key)
+    keys = {"polygon_key": settings.polygon_key, "finnhub_key": settings.finnhub_key}
+    secrets = Secrets(settings.key_id, settings.secret_key, **keys)
     chosen = replace(settings, data_connector=name)  # type: ignore[arg-type]  # `data_for` refuses what is none
     endpoints = chosen.endpoints
     data = data_for(name, endpoints, secrets, feed=settings.data_feed, timeout_seconds=timeout_seconds)
-    source = name if name == "polygon" else f"{name} {settings.data_feed}"
+    source = f"{name} {settings.data_feed}" if name == "alpaca" else name
     return data, SIMULATED if is_loopback(endpoints.data_url) else source
 
 
