@@ -15,7 +15,8 @@ PIP = set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check 
 	  /^Installing collected/ {printf "\r  %d packages, unpacking them\n", n; fflush()} END {if (n) print "  done"}'
 # Compiled tests and processes are kept, whatever the shell says: a warm run needs half the time.
 export PYTHONDONTWRITEBYTECODE :=
-WORKERS ?= 2
+# One more than the cores of a small machine: a test of processes waits half of its time.
+WORKERS ?= 3
 FROM ?= 1001
 COUNT ?= 200
 CASES ?= 1000000
