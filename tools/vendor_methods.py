@@ -1,7 +1,7 @@
 """`python -m tools.vendor_methods`: writes `design/vendor_methods.md`, each method of the vendors' clients and the tests that call it.
 
-A test says so itself: `@pytest.mark.vendor("TradingClient.submit_order")`. What the simulated market refuses stands in
-`REFUSED` with the answer; a method of a newer client that is in no test and not here makes a test fail.
+A test says so itself: `@pytest.mark.vendor("TradingClient.submit_order")`, and of methods that the simulated market refuses with
+which status: `refused=501`. A method of a newer client that is in no test makes a test fail.
 """
 
 from __future__ import annotations
@@ -27,68 +27,6 @@ CLIENTS: tuple[type, ...] = (
     *(ScreenerClient, NewsClient, CorporateActionsClient),
     *(PolygonClient, WebSocketClient),
 )
-REFUSED = {
-    "TradingClient.exercise_options_position": 501,
-    "TradingClient.get_option_contract": 501,
-    "TradingClient.get_option_contracts": 501,
-    **dict.fromkeys(
-        [
-            "RESTClient.get_ema",
-            "RESTClient.get_etf_global_analytics",
-            "RESTClient.get_etf_global_constituents",
-            "RESTClient.get_etf_global_fund_flows",
-            "RESTClient.get_etf_global_profiles",
-            "RESTClient.get_etf_global_taxonomies",
-            "RESTClient.get_futures_contract_details",
-            "RESTClient.get_futures_product_details",
-            "RESTClient.get_futures_snapshot",
-            "RESTClient.get_last_crypto_trade",
-            "RESTClient.get_last_forex_quote",
-            "RESTClient.get_macd",
-            "RESTClient.get_options_contract",
-            "RESTClient.get_real_time_currency_conversion",
-            "RESTClient.get_related_companies",
-            "RESTClient.get_rsi",
-            "RESTClient.get_sma",
-            "RESTClient.get_snapshot_crypto_book",
-            "RESTClient.get_snapshot_indices",
-            "RESTClient.get_snapshot_option",
-            "RESTClient.get_summaries",
-            "RESTClient.get_ticker_events",
-            "RESTClient.list_benzinga_analyst_insights",
-            "RESTClient.list_benzinga_analysts",
-            "RESTClient.list_benzinga_consensus_ratings",
-            "RESTClient.list_benzinga_earnings",
-            "RESTClient.list_benzinga_firms",
-            "RESTClient.list_benzinga_guidance",
-            "RESTClient.list_benzinga_news",
-            "RESTClient.list_benzinga_news_v2",
-            "RESTClient.list_benzinga_ratings",
-            "RESTClient.list_financials_balance_sheets",
-            "RESTClient.list_financials_cash_flow_statements",
-            "RESTClient.list_financials_income_statements",
-            "RESTClient.list_financials_ratios",
-            "RESTClient.list_futures_aggregates",
-            "RESTClient.list_futures_contracts",
-            "RESTClient.list_futures_market_statuses",
-            "RESTClient.list_futures_products",
-            "RESTClient.list_futures_quotes",
-            "RESTClient.list_futures_schedules",
-            "RESTClient.list_futures_schedules_by_product_code",
-            "RESTClient.list_futures_trades",
-            "RESTClient.list_inflation",
-            "RESTClient.list_options_contracts",
-            "RESTClient.list_short_interest",
-            "RESTClient.list_short_volume",
-            "RESTClient.list_snapshot_options_chain",
-            "RESTClient.list_ticker_news",
-            "RESTClient.list_tmx_corporate_events",
-            "RESTClient.list_treasury_yields",
-        ],
-        404,
-    ),
-}
-"""Methods that the simulated market refuses, and with which HTTP status."""
 _TRANSPORT = frozenset(
     [*vars(RESTClient), "time_mult"]
 )  # no questions of their own; what has no other method is asked through them
@@ -104,8 +42,8 @@ def methods() -> list[str]:
     ]
 
 
-def proofs() -> Iterator[tuple[str, str]]:
-    """Yield the method of each marker in the tests, with the test that bears it: file and name."""
+def proofs() -> Iterator[tuple[str, str, str]]:
+    """Yield the method of each marker in the tests, the test that bears it (file and name), and how it is answered."""
     for file in sorted((HOUSE / "tests").rglob("*.py")):
         if "mark.vendor" not in (text := file.read_text("utf-8")):
             continue
@@ -115,15 +53,19 @@ def proofs() -> Iterator[tuple[str, str]]:
             for mark in node.decorator_list:
                 if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.vendor":
                     where = file.relative_to(HOUSE / "tests").with_suffix("").as_posix()
+                    test = f"{where}: {node.name.removeprefix('test_').replace('_', ' ')}"
+                    answer = "".join(f"refused: {ast.literal_eval(given.value)}" for given in mark.keywords)
                     for method in mark.args:
-                        yield ast.literal_eval(method), f"{where}: {node.name.removeprefix('test_').replace('_', ' ')}"
+                        yield ast.literal_eval(method), test, answer or "served"
 
 
 def page() -> str:
     """Return the page."""
     found: dict[str, list[str]] = {}
-    for method, test in proofs():
+    answers: dict[str, str] = {}
+    for method, test, answer in proofs():
         found.setdefault(method, []).append(test)
+        answers[method] = answer
     lines = [
         "# Methods of the vendors' clients on the simulated market",
         "",
@@ -134,8 +76,7 @@ def page() -> str:
         "|---|---|---|",
     ]
     for method in methods():
-        answer = f"refused: {REFUSED[method]}" if method in REFUSED else "served"
-        lines.append(f"| `{method}` | {answer} | {'<br>'.join(found.get(method, ()))} |")
+        lines.append(f"| `{method}` | {answers.get(method, '')} | {'<br>'.join(found.get(method, ()))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -434,6 +434,7 @@ def test_the_free_plan_has_neither_ticks_nor_snapshots(market_of: MarketOf, clie
     "RESTClient.list_ticker_news",
     "RESTClient.list_tmx_corporate_events",
     "RESTClient.list_treasury_yields",
+    refused=404,
 )
 def test_what_is_not_served_says_so(client: RESTClient, request: pytest.FixtureRequest) -> None:
     names = [name for mark in request.node.iter_markers("vendor") for name in mark.args]

@@ -295,6 +295,7 @@ def test_there_is_no_news(market: MarketThread) -> None:
     "TradingClient.get_option_contracts",
     "TradingClient.get_option_contract",
     "TradingClient.exercise_options_position",
+    refused=501,
 )
 def test_options_are_refused_in_a_sentence(trading: TradingClient) -> None:
     for ask in (
