@@ -100,8 +100,8 @@ ROWS = (
 )
 NOTES = {
     38: "a session trades for one account; at the sandbox of the Broker API, not with real money",
-    39: "waits for further vendors",
-    40: "waits for further vendors",
+    39: "not built: neither its history and stream nor its orders; DATA_CONNECTOR and LIU_BROKER refuse it in a sentence",
+    40: "not built: neither its history nor its orders; DATA_CONNECTOR and LIU_BROKER refuse it in a sentence",
     46: "of mergers no ratio is applied, as in the original; a vendor answers by earlier names itself",
     78: "spans are lines of the log; the original sent them to Google Cloud Trace",
     83: 'proved on Linux; macOS is not tried, Windows has none of the sockets between processes (`link = "queue"` is the way there)',

@@ -15,7 +15,7 @@ import msgspec
 
 from liualgotrader.common.clock import SECOND, as_utc, block
 from liualgotrader.common.config import Settings
-from liualgotrader.common.errors import BadData, DataRefused, DataUnavailable, DataUnusable
+from liualgotrader.common.errors import BadData, ConfigError, DataRefused, DataUnavailable, DataUnusable
 from liualgotrader.common.events import Bar, is_symbol
 from liualgotrader.common.http_guard import guard
 from liualgotrader.common.ports import Asset, SymbolSnapshot
@@ -88,10 +88,13 @@ class FinnhubData(ThreadedData):
         """Return the vendor's answer; after `tries` without one give up with one sentence.
 
         Raises:
+            ConfigError: the key is missing; nothing was sent.
             DataUnavailable: the vendor did not answer, or said no.
         """
         import requests
 
+        if not self._key:
+            raise ConfigError("data of Finnhub's want a key: set FINNHUB_API_KEY")
         for left in reversed(range(self._tries)):
             with requests.Session() as session:
                 guard(session, self._address, timeout_seconds=self._timeout)

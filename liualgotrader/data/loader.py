@@ -55,7 +55,7 @@ _LOOK_BACK_DAYS = 7  # holds a session whatever the holidays
 _LOOKED_BACK = _LOOK_BACK_DAYS * DAY + _LONGEST_DAY
 
 _ALONE = (
-    "the market-data store has no bars of {}, and no keys of a vendor are set (APCA_API_KEY_ID and APCA_API_SECRET_KEY, or POLYGON_API_KEY):"
+    "the market-data store has no bars of {}, and no keys of a vendor are set (APCA_API_KEY_ID and APCA_API_SECRET_KEY, POLYGON_API_KEY, or FINNHUB_API_KEY):"
     " `liu data import FOLDER` brings some"
 )
 

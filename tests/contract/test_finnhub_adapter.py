@@ -105,6 +105,23 @@ def test_a_refusal_is_one_sentence_without_the_key(
     assert "a-key-of-no-value" not in str(refused.value)
 
 
+def test_without_a_key_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.delenv("FINNHUB_API_KEY")
+
+    def answer(path: str) -> tuple[int, bytes]:
+        asked.append(path)
+        return 200, b"[]"
+
+    with answering(answer) as url:
+        data = vendor(monkeypatch, url)
+        with pytest.raises(ConfigError, match="set FINNHUB_API_KEY"):
+            data.bars_now(["ABC"], 0, DAY, minutes=1)
+        with pytest.raises(ConfigError, match="set FINNHUB_API_KEY"):
+            data.assets_now()
+    assert asked == []
+
+
 def test_a_session_on_finnhub_is_refused_since_it_has_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATA_CONNECTOR", "finnhub")
     with pytest.raises(ConfigError, match="has history and no stream: for sessions use one of alpaca, polygon"):

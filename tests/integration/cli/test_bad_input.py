@@ -122,7 +122,7 @@ def must_say(result: subprocess.CompletedProcess[str], code: int, sentence: str)
         (("--live", "--simulate"), {}, 2, "--live and --simulate exclude each other"),
         (("--speed", "5"), KEYS, 2, "--speed is an option of the simulated market; add --simulate"),
         ((), KEYS | {"LIU_BROKER": "gemini"}, 2, "LIU_BROKER is 'gemini', which is not built yet"),
-        ((), KEYS | {"DATA_CONNECTOR": "finnhub"}, 2, "DATA_CONNECTOR is 'finnhub', which is not built yet"),
+        ((), KEYS | {"DATA_CONNECTOR": "gemini"}, 2, "DATA_CONNECTOR is 'gemini', which is not built yet"),
         ((), KEYS | {"DATA_CONNECTOR": "polygon"}, 2, "DATA_CONNECTOR is 'polygon', but POLYGON_API_KEY is not set"),
         (
             ("--live",),

@@ -218,8 +218,8 @@ def test_settings_are_the_module_s_attributes(monkeypatch: pytest.MonkeyPatch) -
     assert (config.data_connector, config.broker) == (DataConnectorType.alpaca, BrokerType.alpaca)
     assert config.dsn == "postgresql://a:b@c/d"
     assert isinstance(data_loader_factory(DataConnectorType.alpaca), DataAPI)
-    with pytest.raises(ConfigError, match="finnhub is not built yet"):
-        data_loader_factory(DataConnectorType.finnhub)
+    with pytest.raises(ConfigError, match="tradier is not built yet"):
+        data_loader_factory(DataConnectorType.tradier)
 
 
 def test_alpaca_s_history_takes_keys_and_addresses_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
